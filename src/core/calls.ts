@@ -1,0 +1,136 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { channels } from './channels.ts'
+import { type Clock, LONGEST_DELAY_MS, type TimerHandle } from './clock.ts'
+
+/** How a call into user code ended. */
+export type Outcome<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: unknown }
+
+/** The error of a call that took too long. */
+export class TimeLimitError extends Error {
+  constructor(what: string, limitMs: number) {
+    super(`${what} took longer than ${limitMs} ms`)
+    this.name = 'TimeLimitError'
+  }
+}
+
+function nothing(): void {}
+
+/**
+ * Every call into a manager, a hook or onError goes through here: in the async context in which the pool was made,
+ * bounded in time, and whatever it does (throw, reject, hang, settle twice or late) comes back as one Outcome.
+ */
+export class Calls {
+  /** The pool's clock; its timers are made in the pool's own async context. */
+  readonly clock: Clock
+  readonly #pool: string
+  readonly #onError: ((error: unknown) => void) | undefined
+  readonly #inPoolContext: <R>(call: () => R) => R = AsyncLocalStorage.snapshot()
+
+  constructor(clock: Clock, pool: string, onError: ((error: unknown) => void) | undefined) {
+    this.#pool = pool
+    this.#onError = onError
+    this.clock = {
+      now: () => clock.now(),
+      // A timer made on behalf of a caller would keep that caller's async context alive.
+      setTimeout: (callback, delayMs) => this.#inPoolContext(() => clock.setTimeout(callback, delayMs)),
+      clearTimeout: (handle) => clock.clearTimeout(handle),
+    }
+  }
+
+  /**
+   * Calls, and tells `done` how it ended: at once if the call returned no promise. After `limitMs` it has failed and
+   * `signal` is aborted; a value that arrives after that, or after the call was given up, goes to `late`. Returns how to give it up.
+   */
+  bounded<T>(
+    call: {
+      what: string
+      limitMs: number
+      run: (signal: AbortSignal) => T | PromiseLike<T>
+      controller?: AbortController
+    },
+    done: (outcome: Outcome<T>) => void,
+    late: (value: T) => void = nothing,
+  ): () => void {
+    const controller = call.controller ?? new AbortController()
+    let result: T | PromiseLike<T>
+    try {
+      result = this.#inPoolContext(() => call.run(controller.signal))
+      if (!isThenable(result)) {
+        done({ ok: true, value: result })
+        return nothing
+      }
+    } catch (error) {
+      done({ ok: false, error })
+      return nothing
+    }
+    return this.#wait(result, call, controller, done, late)
+  }
+
+  /** Calls a synchronous predicate of the user's; a throw is told to `report` and counts as `onThrow`. */
+  predicate(call: () => boolean, onThrow: boolean): boolean {
+    try {
+      return call()
+    } catch (error) {
+      this.report(error)
+      return onThrow
+    }
+  }
+
+  /** Tells a failure that belongs to no caller. */
+  report(error: unknown): void {
+    if (channels.error.hasSubscribers) channels.error.publish({ pool: this.#pool, error: nameOf(error) })
+    const onError = this.#onError
+    if (onError === undefined) return
+    // A failure of the failure's own outlet has nowhere left to go.
+    this.bounded({ what: 'onError', limitMs: Infinity, run: () => onError(error) as unknown }, nothing)
+  }
+
+  #wait<T>(
+    result: PromiseLike<T>,
+    call: { what: string; limitMs: number },
+    controller: AbortController,
+    done: (outcome: Outcome<T>) => void,
+    late: (value: T) => void,
+  ): () => void {
+    let timer: TimerHandle | undefined
+    let settled = false
+    const finish = (outcome: Outcome<T> | undefined): void => {
+      settled = true
+      if (timer !== undefined) this.clock.clearTimeout(timer)
+      if (outcome !== undefined) done(outcome)
+    }
+    Promise.resolve(result).then(
+      (value) => (settled ? late(value) : finish({ ok: true, value })),
+      (error: unknown) => (settled ? undefined : finish({ ok: false, error })),
+    )
+    if (call.limitMs < Infinity) {
+      timer = this.clock.setTimeout(
+        () => {
+          if (settled) return
+          const error = new TimeLimitError(call.what, call.limitMs)
+          finish({ ok: false, error })
+          controller.abort(error)
+        },
+        Math.min(call.limitMs, LONGEST_DELAY_MS),
+      )
+      timer.unref?.()
+    }
+    return () => {
+      if (settled) return
+      finish(undefined)
+      controller.abort(new Error(`${call.what} was given up`))
+    }
+  }
+}
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  )
+}
+
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : typeof error
+}

@@ -1,0 +1,567 @@
+import { Calls, type Outcome, TimeLimitError } from './calls.ts'
+import { channels } from './channels.ts'
+import type { CloseReason } from './close-reason.ts'
+import { Connector } from './connector.ts'
+import { ConnectError, LeaseReleasedError, PoolClosedError, PoolError, textOf } from './errors.ts'
+import { Housekeeping } from './housekeeping.ts'
+import { Leaks } from './leaks.ts'
+import { Lease } from './lease.ts'
+import type { ConnectionManager } from './manager.ts'
+import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
+import { Queue } from './queue.ts'
+import { type Slot, SlotState } from './slot.ts'
+import { Slots } from './slots.ts'
+import { snapshot } from './snapshot.ts'
+import type { PoolState } from './state.ts'
+
+/**
+ * Moves connections between the manager, the idle ones and the callers. It waits; Slots counts. Every connection that
+ * becomes free, from wherever, goes through `#offer`, and every close through `close`.
+ */
+export class Circulation<C> {
+  readonly options: ResolvedPoolOptions<C>
+  readonly slots: Slots<C>
+  readonly queue: Queue<C>
+  readonly calls: Calls
+  readonly connector: Connector<C>
+  paused = false
+  closed = false
+  /** Called after a connection was opened, closed or detached, or an attempt failed. */
+  onChange: () => void = () => {}
+  /** Called after each failed attempt; `isFinal`: no retry is wanted or would help. */
+  onConnectFailed: (error: unknown, isFinal: boolean) => void = () => {}
+
+  readonly #manager: ConnectionManager<C>
+  readonly #housekeeping: Housekeeping<C>
+  readonly #leaks: Leaks<C> | undefined
+  readonly #recent: () => number
+
+  constructor(manager: ConnectionManager<C>, options: ResolvedPoolOptions<C>) {
+    this.#manager = manager
+    this.options = options
+    const { clock } = options
+    this.#recent = () => (clock.recent === undefined ? clock.now() : clock.recent())
+    this.slots = new Slots(options)
+    this.calls = new Calls(clock, options.name, options.onError)
+    this.queue = new Queue(options, this.calls.clock, {
+      state: () => this.state(),
+      lastConnectError: () => this.connector.lastError,
+      supply: () => {
+        const inHook = this.slots.inHook
+        const connecting = this.slots.opening + (this.connector.isFailing ? 1 : 0)
+        return { inHook, inCheck: this.slots.checking + this.slots.suspects - inHook, connecting }
+      },
+    })
+    this.connector = new Connector(manager, options, this.slots, this.calls, {
+      queued: () => this.queue.size,
+      halted: () => this.paused || this.closed,
+      opened: (slot) => {
+        this.#offer(slot, true)
+        this.refill()
+        this.onChange()
+      },
+      failed: (error) => this.#connectFailed(error),
+      lost: (slot) => this.#lost(slot),
+    })
+    this.#housekeeping = new Housekeeping(options, this.slots, this.calls.clock, {
+      close: (slot, reason) => this.close(slot, reason),
+      check: (slot) => {
+        this.slots.check(slot)
+        this.#validate(slot, 'background')
+      },
+      done: () => this.refill(),
+    })
+    const { leakThresholdMs, reclaimAbandoned } = options
+    if (leakThresholdMs < Infinity || reclaimAbandoned) {
+      this.#leaks = new Leaks(
+        { leakThresholdMs, reclaimAbandoned, clock: this.calls.clock },
+        (...leak) => this.#leaked(...leak),
+        (slot, ...leak) => {
+          this.#leaked(slot, ...leak, 'LEASE_ABANDONED')
+          this.destroy(slot, undefined)
+        },
+      )
+    }
+  }
+
+  get wantsTrace(): boolean {
+    return this.#leaks !== undefined
+  }
+
+  state(): PoolState {
+    return snapshot(this)
+  }
+
+  releasedError(use: string): LeaseReleasedError {
+    return new LeaseReleasedError(use, { pool: this.options.name, state: this.state() })
+  }
+
+  /** A lease within this call, or a place in the queue. `fresh`: only of a connection that is opened or checked from now on. */
+  acquire(options: AcquireOptions | undefined, fresh: boolean): Promise<Lease<C>> {
+    const { queue, slots } = this
+    queue.counts.started++
+    if (this.closed) return queue.refuse(this.closedError())
+    const signal = options?.signal
+    if (signal?.aborted === true) return queue.refuseAborted(signal.reason)
+    const trace = this.wantsTrace ? new Error('acquired here') : undefined
+    if (!fresh && this.options.beforeAcquire === undefined) {
+      const lease = this.#takeReady(this.options.testOnCheckOut, trace)
+      if (lease !== undefined) {
+        queue.counts.direct++
+        return Promise.resolve(lease)
+      }
+    }
+    const isServed = slots.idle > 0 && !this.paused
+    if (!isServed && queue.size - slots.checking >= this.options.maxWaiting) return queue.refuseFull()
+    return queue.join(options, fresh, trace, () => this.refill())
+  }
+
+  /** A lease of an idle connection that needs no check that waits. */
+  tryAcquire(): Lease<C> | undefined {
+    const { beforeAcquire, queueStrategy, validationTimeoutMs } = this.options
+    const trace = this.wantsTrace ? new Error('acquired here') : undefined
+    if (beforeAcquire === undefined) return this.#takeReady(false, trace)
+    for (;;) {
+      const slot = this.#isHalted() ? undefined : this.slots.peekIdle(queueStrategy)
+      if (slot === undefined) return undefined
+      const now = this.#recent()
+      const reason = this.#unfit(slot, now, undefined)
+      if (reason !== undefined) {
+        this.#discard(slot, reason)
+        continue
+      }
+      let lease: Lease<C> | undefined
+      let isWithinCall = true
+      this.slots.check(slot)
+      this.#call(
+        slot,
+        { what: 'beforeAcquire', limitMs: validationTimeoutMs, run: () => beforeAcquire(slot.connection) },
+        (outcome) => {
+          if (!this.#accepts(outcome)) this.#discard(slot, 'hook')
+          else if (isWithinCall) lease = this.#lease(slot, now, trace, 0)
+          else this.#offer(slot, true)
+        },
+      )
+      isWithinCall = false
+      if (lease !== undefined || slot.state === SlotState.checking) return lease
+    }
+  }
+
+  /** A connection comes back. */
+  giveBack(slot: Slot<C>, error: unknown, lease: Lease<C>): void {
+    if (slot.state !== SlotState.leased) return
+    const now = this.#recent()
+    this.#released(slot, now, lease)
+    const reason = this.#unfit(slot, now, error)
+    if (reason !== undefined) this.#discard(slot, reason)
+    else if (this.#manager.reset === undefined && this.options.afterRelease === undefined)
+      this.#offer(slot, false)
+    else this.#clean(slot, error)
+  }
+
+  /** A connection comes back to be closed. */
+  destroy(slot: Slot<C>, lease: Lease<C> | undefined): void {
+    if (slot.state !== SlotState.leased) return
+    this.#released(slot, this.#recent(), lease)
+    this.#discard(slot, this.closed ? 'poolClosed' : 'destroyed')
+  }
+
+  /** A connection leaves the pool open. */
+  detach(slot: Slot<C>, lease: Lease<C>): void {
+    if (slot.state !== SlotState.leased) return
+    this.#released(slot, this.#recent(), lease)
+    this.slots.detach(slot)
+    this.onChange()
+    this.refill()
+  }
+
+  /** A connection from elsewhere becomes the pool's. */
+  add(connection: C): 'added' | 'broken' | 'full' {
+    if (this.closed || this.slots.taken >= this.slots.limits.maxSize) return 'full'
+    if (this.#isBroken(connection, undefined)) return 'broken'
+    const now = this.calls.clock.now()
+    const slot = this.slots.adopt(connection, now, this.connector.expiresAt(now))
+    const { afterConnect, validationTimeoutMs } = this.options
+    if (afterConnect === undefined) {
+      this.#offer(slot, true)
+    } else {
+      this.#call(
+        slot,
+        { what: 'afterConnect', limitMs: validationTimeoutMs, run: () => afterConnect(connection) },
+        (outcome) => {
+          if (outcome.ok) return this.#offer(slot, true)
+          this.calls.report(outcome.error)
+          this.#discard(slot, 'hook')
+        },
+      )
+    }
+    return 'added'
+  }
+
+  /** Closes one connection: the one path that does. Its place is free when the close has settled or taken too long. */
+  close(slot: Slot<C>, reason: CloseReason): void {
+    const { name, beforeClose, closeTimeoutMs, validationTimeoutMs } = this.options
+    this.slots.close(slot, reason)
+    slot.abandon?.()
+    slot.abandon = undefined
+    this.#leaks?.unwatch(undefined, slot)
+    if (channels.close.hasSubscribers) {
+      channels.close.publish({
+        pool: name,
+        connection: slot.id,
+        reason,
+        ageMs: this.calls.clock.now() - slot.openedAt,
+      })
+    }
+    const closeNow = (): void => {
+      this.calls.bounded(
+        { what: 'close', limitMs: closeTimeoutMs, run: () => this.#manager.close(slot.connection) },
+        (outcome) => {
+          if (!outcome.ok)
+            this.#report(
+              'CLOSE_FAILED',
+              `closing connection ${slot.id} of '${name}' failed: ${textOf(outcome.error)}`,
+              outcome.error,
+            )
+          this.slots.free(slot)
+          this.onChange()
+          this.refill()
+        },
+      )
+    }
+    if (beforeClose === undefined) return closeNow()
+    this.calls.bounded(
+      { what: 'beforeClose', limitMs: validationTimeoutMs, run: () => beforeClose(slot.connection, reason) },
+      (outcome) => {
+        if (!outcome.ok) this.calls.report(outcome.error)
+        closeNow()
+      },
+    )
+  }
+
+  /** Makes reality converge to what is wanted: serves waiters from idle connections, and opens what is lacking. */
+  refill(): void {
+    while (this.queue.size > this.slots.checking && !this.#isHalted(true)) {
+      const slot = this.slots.peekIdle(this.options.queueStrategy)
+      if (slot === undefined) break
+      const now = this.#recent()
+      const reason = this.#unfit(slot, now, undefined)
+      if (reason !== undefined) this.close(slot, reason)
+      else if (this.#needsCheck(slot, now)) this.#check(slot)
+      else this.#prepare(slot)
+    }
+    this.connector.openWanted()
+  }
+
+  /** Closes idle connections: all of them, or those above maxSize, the longest idle first. */
+  closeIdle(reason: 'cleared' | 'surplus' | 'poolClosed'): void {
+    const { slots } = this
+    for (let slot = slots.peekIdle('fifo'); slot !== undefined; slot = slots.peekIdle('fifo')) {
+      if (reason === 'surplus' && slots.taken - slots.closing <= slots.limits.maxSize) return
+      this.close(slot, reason)
+    }
+  }
+
+  /** Closes every connection that nobody holds, and gives up every attempt. */
+  shut(): void {
+    this.closed = true
+    while (this.queue.failHead(() => this.closedError())) continue
+    this.connector.abandonAll()
+    this.closeIdle('poolClosed')
+    for (const slot of [...this.slots.all()]) {
+      if (slot.state === SlotState.checking || slot.state === SlotState.suspect)
+        this.close(slot, 'poolClosed')
+    }
+  }
+
+  /** Closes what is still leased or being reset. Returns how many. */
+  closeByForce(): number {
+    const held = [...this.slots.all()].filter(
+      ({ state }) => state === SlotState.leased || state === SlotState.returning,
+    )
+    for (const slot of held) this.close(slot, 'poolClosed')
+    return held.length
+  }
+
+  /** Whether the connection of a lease broke under its borrower. */
+  hasBroken(slot: Slot<C>, error: unknown): boolean {
+    return slot.lost || this.#isBroken(slot.connection, error)
+  }
+
+  closedError(): PoolClosedError {
+    return new PoolClosedError({ pool: this.options.name, state: this.state() })
+  }
+
+  /** Leaves no timer behind. */
+  stop(): void {
+    this.queue.stop()
+    this.#housekeeping.stop()
+    this.#leaks?.stop()
+  }
+
+  #isHalted(withQueue = false): boolean {
+    return this.paused || this.closed || this.slots.hasSurplus || (!withQueue && this.queue.size > 0)
+  }
+
+  #takeReady(testOnCheckOut: boolean, trace: Error | undefined): Lease<C> | undefined {
+    while (!this.#isHalted()) {
+      const slot = this.slots.peekIdle(this.options.queueStrategy)
+      if (slot === undefined) return undefined
+      const now = this.#recent()
+      const reason = this.#unfit(slot, now, undefined)
+      if (reason !== undefined) this.#discard(slot, reason)
+      else if (testOnCheckOut && this.#needsCheck(slot, now)) return undefined
+      else return this.#lease(slot, now, trace, 0)
+    }
+    return undefined
+  }
+
+  #lease(slot: Slot<C>, now: number, trace: Error | undefined, waitMs: number): Lease<C> {
+    this.slots.lease(slot, now)
+    const lease = new Lease(this, slot)
+    this.#leaks?.watch(lease, slot, trace)
+    if (channels.acquire.hasSubscribers)
+      channels.acquire.publish({ pool: this.options.name, connection: slot.id, waitMs })
+    return lease
+  }
+
+  #released(slot: Slot<C>, now: number, lease: Lease<C> | undefined): void {
+    slot.lastUsedAt = now
+    this.#leaks?.unwatch(lease, slot)
+    if (channels.release.hasSubscribers) {
+      channels.release.publish({ pool: this.options.name, connection: slot.id, heldMs: now - slot.leasedAt })
+    }
+  }
+
+  // Why a connection may neither be handed out nor kept, in the promised order.
+  #unfit(slot: Slot<C>, now: number, error: unknown): CloseReason | undefined {
+    if (this.closed) return 'poolClosed'
+    if (slot.generation !== this.slots.generation) return 'cleared'
+    if (slot.uses >= this.options.maxUses) return 'uses'
+    if (slot.expiresAt <= now) return 'lifetime'
+    if (slot.lost) return 'lost'
+    if (this.#isBroken(slot.connection, error)) return 'broken'
+    return this.slots.hasSurplus ? 'surplus' : undefined
+  }
+
+  #isBroken(connection: C, error: unknown): boolean {
+    try {
+      return this.#manager.hasBroken(connection, error)
+    } catch (thrown) {
+      this.calls.report(thrown)
+      return true
+    }
+  }
+
+  #needsCheck(slot: Slot<C>, now: number): boolean {
+    const { testOnCheckOut, validationBypassMs } = this.options
+    if (!testOnCheckOut) return false
+    return validationBypassMs === 0 || now - Math.max(slot.lastUsedAt, slot.checkedAt) >= validationBypassMs
+  }
+
+  // A connection that nobody holds goes to the caller at the head, or rests. `isProven`: just opened or checked.
+  #offer(slot: Slot<C>, isProven: boolean): void {
+    const now = this.#recent()
+    const reason =
+      slot.lost ||
+      this.closed ||
+      slot.generation !== this.slots.generation ||
+      slot.expiresAt <= now ||
+      this.slots.hasSurplus
+        ? this.#unfit(slot, now, undefined)
+        : undefined
+    if (reason !== undefined) return this.#discard(slot, reason)
+    if (this.paused || this.queue.size === 0) return this.#rest(slot)
+    if (isProven || !this.options.testOnCheckOut || this.options.validationBypassMs > 0)
+      return this.#prepare(slot)
+    this.#check(slot)
+  }
+
+  #rest(slot: Slot<C>): void {
+    this.slots.rest(slot)
+    this.#housekeeping.wake()
+  }
+
+  #discard(slot: Slot<C>, reason: CloseReason): void {
+    this.close(slot, reason)
+    this.refill()
+  }
+
+  #check(slot: Slot<C>): void {
+    if (slot.state !== SlotState.checking) this.slots.check(slot)
+    this.#validate(slot, 'checkout')
+  }
+
+  #validate(slot: Slot<C>, purpose: 'checkout' | 'background' | 'suspicion'): void {
+    const { validationTimeoutMs } = this.options
+    const startedAt = this.calls.clock.now()
+    this.#call(
+      slot,
+      {
+        what: 'isValid',
+        limitMs: validationTimeoutMs,
+        run: (signal) => this.#manager.isValid(slot.connection, signal),
+      },
+      (outcome) => {
+        if (outcome.ok && outcome.value === true) {
+          slot.checkedAt = this.calls.clock.now()
+          return this.#offer(slot, true)
+        }
+        if (!outcome.ok)
+          this.#report(
+            'CHECK_FAILED',
+            `isValid of connection ${slot.id} of '${this.options.name}' failed: ${textOf(outcome.error)}`,
+            outcome.error,
+          )
+        this.close(slot, 'invalid')
+        if (purpose !== 'suspicion')
+          this.#suspectOthers(startedAt, !outcome.ok && outcome.error instanceof TimeLimitError)
+        this.refill()
+      },
+    )
+  }
+
+  // One connection failed its check, so the others may be dead too: they are all checked at once. Where the server did not even
+  // answer, nobody counts on them, and callers are served by new connections meanwhile.
+  #suspectOthers(since: number, isSilent: boolean): void {
+    for (const slot of this.slots.idleSlots()) {
+      if (slot.checkedAt > since) continue
+      if (isSilent) this.slots.suspect(slot)
+      else this.slots.check(slot)
+      this.#validate(slot, 'suspicion')
+    }
+  }
+
+  // The last step of a checkout: beforeAcquire, then the lease.
+  #prepare(slot: Slot<C>): void {
+    const { beforeAcquire, validationTimeoutMs } = this.options
+    if (beforeAcquire === undefined) return this.#deliver(slot)
+    if (slot.state !== SlotState.checking) this.slots.check(slot)
+    this.slots.enterHook(slot)
+    this.#call(
+      slot,
+      { what: 'beforeAcquire', limitMs: validationTimeoutMs, run: () => beforeAcquire(slot.connection) },
+      (outcome) => {
+        if (!this.#accepts(outcome)) return this.#discard(slot, 'hook')
+        const reason = this.#unfit(slot, this.#recent(), undefined)
+        if (reason !== undefined) this.#discard(slot, reason)
+        else this.#deliver(slot)
+      },
+    )
+  }
+
+  #deliver(slot: Slot<C>): void {
+    const now = this.queue.size > 0 ? this.calls.clock.now() : 0
+    const waiter = this.paused ? undefined : this.queue.next(now)
+    if (waiter === undefined) return this.#rest(slot)
+    if (waiter.fresh && slot.checkedAt < waiter.queuedAt) return this.#check(slot)
+    const lease = this.#lease(slot, now, waiter.trace, Math.max(0, now - waiter.queuedAt))
+    this.queue.serve(waiter, lease, now)
+  }
+
+  // At return: the manager's reset, then afterRelease. Nobody has the connection meanwhile.
+  #clean(slot: Slot<C>, error: unknown): void {
+    const { afterRelease, validationTimeoutMs: limitMs } = this.options
+    const { connection } = slot
+    const steps = [
+      { what: 'reset', limitMs, run: (signal: AbortSignal) => this.#manager.reset?.(connection, signal) },
+      { what: 'afterRelease', limitMs, run: () => afterRelease?.(connection, error) },
+    ]
+    this.slots.return(slot)
+    const next = (): void => {
+      const step = steps.shift()
+      if (step === undefined) {
+        slot.lastUsedAt = this.#recent()
+        return this.#offer(slot, false)
+      }
+      this.#call(slot, step, (outcome) => (this.#accepts(outcome) ? next() : this.#discard(slot, 'hook')))
+    }
+    next()
+  }
+
+  #accepts(outcome: Outcome<boolean | void>): boolean {
+    if (outcome.ok) return outcome.value !== false
+    this.#report(
+      'HOOK_FAILED',
+      `a hook of '${this.options.name}' failed: ${textOf(outcome.error)}`,
+      outcome.error,
+    )
+    return false
+  }
+
+  // A call for one connection: what comes of it after the connection was closed meanwhile is nobody's business.
+  #call<T>(
+    slot: Slot<C>,
+    call: { what: string; limitMs: number; run: (signal: AbortSignal) => T | PromiseLike<T> },
+    done: (outcome: Outcome<T>) => void,
+  ): void {
+    const { state } = slot
+    let isSettled = false
+    const abandon = this.calls.bounded(call, (outcome) => {
+      isSettled = true
+      slot.abandon = undefined
+      this.slots.leaveHook(slot)
+      if (slot.state === state) done(outcome)
+    })
+    if (!isSettled) slot.abandon = abandon
+  }
+
+  #lost(slot: Slot<C>): void {
+    slot.lost = true
+    const { state } = slot
+    if (state === SlotState.leased || state === SlotState.closing || state === SlotState.gone) return
+    this.#discard(slot, 'lost')
+  }
+
+  #connectFailed(error: unknown): void {
+    const { retryConnect, name } = this.options
+    const isFinal =
+      !retryConnect || this.calls.predicate(() => this.#manager.isFatal?.(error) === true, false)
+    const refused = isFinal && this.queue.failHead(() => this.connectError(error))
+    if (!refused) this.#report('CONNECT_FAILED', `'${name}' could not connect: ${textOf(error)}`, error)
+    this.onConnectFailed(error, isFinal)
+    this.onChange()
+    this.refill()
+  }
+
+  connectError(cause: unknown): ConnectError {
+    const { name } = this.options
+    return new ConnectError(
+      `'${name}' could not connect: ${textOf(cause)}. Check the server, its address and the credentials`,
+      { pool: name, state: this.state(), cause },
+    )
+  }
+
+  #leaked(
+    slot: Slot<C>,
+    heldMs: number,
+    trace: Error | undefined,
+    code: 'LEASE_LEAKED' | 'LEASE_ABANDONED' = 'LEASE_LEAKED',
+  ): void {
+    const { name } = this.options
+    const what =
+      code === 'LEASE_LEAKED'
+        ? `has been held for ${Math.round(heldMs)} ms`
+        : `was garbage-collected unreleased after ${Math.round(heldMs)} ms and its connection closed`
+    const error = new PoolError(
+      code,
+      `a lease of '${name}' ${what}: release it when the work is done. It was acquired where the stack says`,
+      { pool: name, state: this.state() },
+    )
+    if (trace?.stack !== undefined)
+      error.stack = `${error.name}: ${error.message}${trace.stack.slice(trace.stack.indexOf('\n'))}`
+    if (channels.leak.hasSubscribers)
+      channels.leak.publish({ pool: name, connection: slot.id, heldMs, stack: trace?.stack })
+    this.calls.report(error)
+  }
+
+  #report(
+    code: 'CHECK_FAILED' | 'HOOK_FAILED' | 'CLOSE_FAILED' | 'CONNECT_FAILED',
+    message: string,
+    cause: unknown,
+  ): void {
+    const { name, onError } = this.options
+    if (onError === undefined && !channels.error.hasSubscribers) return
+    this.calls.report(new PoolError(code, message, { pool: name, state: this.state(), cause }))
+  }
+}

@@ -1,0 +1,66 @@
+/** What `Clock.setTimeout` returns. A handle without `ref` and `unref` is one that never keeps a process alive. */
+export interface TimerHandle {
+  ref?(): unknown
+  unref?(): unknown
+}
+
+/**
+ * The only source of time and timers of a pool. The default is the system's monotonic clock; tests inject a virtual
+ * one with the option `clock`.
+ */
+export interface Clock {
+  /** Monotonic milliseconds from any origin. */
+  now(): number
+  /**
+   * A time that may be as old as the current turn of the event loop. Used where a late time only delays
+   * housekeeping, never for a deadline. Default: `now()`.
+   */
+  recent?(): number
+  /** A random number from 0 up to 1, for jitter. Default: `Math.random`. */
+  random?(): number
+  setTimeout(callback: () => void, delayMs: number): TimerHandle
+  clearTimeout(handle: TimerHandle): void
+}
+
+// A loop that never leaves the microtask queue never runs the immediate, so the time is also read anew after
+// this many reads.
+const READS_PER_TIME = 64
+
+let recentTime = 0
+let readsLeft = 0
+let forgetScheduled = false
+
+function forget(): void {
+  forgetScheduled = false
+  readsLeft = 0
+}
+
+/** The system's monotonic clock. */
+export const systemClock: Clock = {
+  now(): number {
+    return performance.now()
+  },
+  recent(): number {
+    if (readsLeft > 0) {
+      readsLeft--
+      return recentTime
+    }
+    if (!forgetScheduled) {
+      forgetScheduled = true
+      // Not unref'd: the loop must not block in poll with a time that is already old.
+      setImmediate(forget)
+    }
+    readsLeft = READS_PER_TIME
+    recentTime = performance.now()
+    return recentTime
+  },
+  setTimeout(callback: () => void, delayMs: number): TimerHandle {
+    return setTimeout(callback, delayMs)
+  },
+  clearTimeout(handle: TimerHandle): void {
+    clearTimeout(handle as ReturnType<typeof setTimeout>)
+  },
+}
+
+/** The longest delay that a timer of Node, Bun and Deno takes; a longer one would fire at once. */
+export const LONGEST_DELAY_MS: number = 2 ** 31 - 1

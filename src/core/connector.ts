@@ -1,0 +1,242 @@
+import { Alarm } from './alarm.ts'
+import { nextDelay } from './backoff.ts'
+import type { Calls, Outcome } from './calls.ts'
+import { channels } from './channels.ts'
+import type { ConnectionManager } from './manager.ts'
+import type { ResolvedPoolOptions } from './options.ts'
+import type { Permit } from './permit.ts'
+import type { Slot } from './slot.ts'
+import type { Slots } from './slots.ts'
+import { wanted } from './wanted.ts'
+
+/** What the connector tells the circulation. */
+export interface ConnectorEvents<C> {
+  /** How many callers wait. */
+  queued(): number
+  /** Whether nothing may be opened: paused or closed. */
+  halted(): boolean
+  /** A connection is open, counted as being checked; nobody has used it. */
+  opened(slot: Slot<C>): void
+  /** An attempt failed, its permit is given up. */
+  failed(error: unknown): void
+  /** The driver reported that a connection died. */
+  lost(slot: Slot<C>): void
+}
+
+/** The one path that opens connections: as many as are wanted, with one backoff for all after a failure. */
+export class Connector<C> {
+  /** The last failure since a connect succeeded. */
+  lastError: unknown = undefined
+
+  readonly #manager: ConnectionManager<C>
+  readonly #options: ResolvedPoolOptions<C>
+  readonly #slots: Slots<C>
+  readonly #calls: Calls
+  readonly #events: ConnectorEvents<C>
+  readonly #retry: Alarm
+  #failingSince: number | undefined = undefined
+  #delayMs: number
+  #round = 0
+
+  constructor(
+    manager: ConnectionManager<C>,
+    options: ResolvedPoolOptions<C>,
+    slots: Slots<C>,
+    calls: Calls,
+    events: ConnectorEvents<C>,
+  ) {
+    this.#manager = manager
+    this.#options = options
+    this.#slots = slots
+    this.#calls = calls
+    this.#events = events
+    this.#delayMs = options.connectBackoff.minMs
+    this.#retry = new Alarm(calls.clock, false, () => this.openWanted())
+  }
+
+  /** Whether the last attempt failed and the next one waits for its turn. */
+  get isFailing(): boolean {
+    return this.#failingSince !== undefined
+  }
+
+  /** Begins as many attempts as there is demand for, now. */
+  openWanted(): void {
+    while (!this.#events.halted() && this.#wanted() > 0) this.#open()
+  }
+
+  /** Gives up every attempt; a connection that arrives all the same is closed. */
+  abandonAll(): void {
+    this.#retry.stop()
+    for (const permit of [...this.#slots.permits()]) {
+      this.#slots.forfeit(permit)
+      permit.abandon?.()
+    }
+  }
+
+  /** When a connection born now reaches its lifetime. */
+  expiresAt(now: number): number {
+    const { maxLifetimeMs, lifetimeJitter, clock } = this.#options
+    const chance = clock.random?.() ?? Math.random()
+    return now + maxLifetimeMs * (1 - lifetimeJitter * chance)
+  }
+
+  /** One connect with afterConnect, outside the pool's count. */
+  dedicated(signal: AbortSignal | undefined): Promise<C> {
+    const controller = new AbortController()
+    return new Promise<C>((resolve, reject) => {
+      let giveUp: () => void = () => {}
+      const onAbort = (): void => {
+        giveUp()
+        controller.abort(signal?.reason)
+        reject(signal?.reason as Error)
+      }
+      signal?.addEventListener('abort', onAbort)
+      giveUp = this.#connect(
+        controller,
+        () => {},
+        () => signal?.aborted === true,
+        (outcome) => {
+          signal?.removeEventListener('abort', onAbort)
+          if (outcome.ok) resolve(outcome.value)
+          else reject(outcome.error as Error)
+        },
+      )
+    })
+  }
+
+  /** Closes a connection that never became the pool's. */
+  closeStray(connection: C, then: () => void = () => {}): void {
+    const { closeTimeoutMs } = this.#options
+    this.#calls.bounded(
+      { what: 'close', limitMs: closeTimeoutMs, run: () => this.#manager.close(connection) },
+      (outcome) => {
+        if (!outcome.ok) this.#calls.report(outcome.error)
+        then()
+      },
+    )
+  }
+
+  #wanted(): number {
+    const slots = this.#slots
+    const { maxSize, minIdle } = slots.limits
+    return wanted({
+      queued: this.#events.queued(),
+      minIdle,
+      idle: slots.idle,
+      retiring: slots.retiring,
+      checking: slots.checking,
+      opening: slots.openingCurrent,
+      attempts: slots.opening,
+      slots: slots.taken,
+      maxSize,
+      attemptLimit: this.#retry.isSet ? 0 : this.isFailing ? 1 : this.#options.maxConnecting,
+    })
+  }
+
+  #open(): void {
+    const now = this.#calls.clock.now()
+    const permit = this.#slots.reserve(this.#round, now)
+    let slot: Slot<C> | undefined
+    const lost = (): void => {
+      if (slot === undefined) permit.lost = true
+      else this.#events.lost(slot)
+    }
+    permit.abandon = this.#connect(
+      permit.controller,
+      lost,
+      () => permit.spent,
+      (outcome) => {
+        if (outcome.ok) slot = this.#fill(permit, outcome.value)
+        else this.#fail(permit, outcome.error)
+      },
+      (next) => (permit.abandon = next),
+    )
+  }
+
+  #connect(
+    controller: AbortController,
+    lost: (error?: unknown) => void,
+    unwanted: () => boolean,
+    done: (outcome: Outcome<C>) => void,
+    handOver: (abandon: () => void) => void = () => {},
+  ): () => void {
+    const { connectTimeoutMs, validationTimeoutMs, afterConnect } = this.#options
+    const run = (signal: AbortSignal): Promise<C> => this.#manager.connect({ signal, lost })
+    const late = (connection: C): void => {
+      if (connection !== undefined && connection !== null) this.closeStray(connection)
+    }
+    return this.#calls.bounded(
+      { what: 'connect', limitMs: connectTimeoutMs, run, controller },
+      (outcome) => {
+        if (!outcome.ok) return done(outcome)
+        const connection = outcome.value
+        if (connection === undefined || connection === null) {
+          return done({
+            ok: false,
+            error: new TypeError(`manager.connect gave ${String(connection)} instead of a connection`),
+          })
+        }
+        if (unwanted()) return this.closeStray(connection)
+        if (afterConnect === undefined) return done(outcome)
+        handOver(
+          this.#calls.bounded(
+            { what: 'afterConnect', limitMs: validationTimeoutMs, run: () => afterConnect(connection) },
+            (prepared) => {
+              if (prepared.ok && !unwanted()) return done(outcome)
+              // The attempt keeps its place until the connection that it did open is closed.
+              this.closeStray(connection, () => {
+                if (!prepared.ok) done(prepared)
+              })
+            },
+          ),
+        )
+      },
+      late,
+    )
+  }
+
+  #fill(permit: Permit, connection: C): Slot<C> | undefined {
+    if (permit.spent) {
+      this.closeStray(connection)
+      return undefined
+    }
+    const now = this.#calls.clock.now()
+    this.#failingSince = undefined
+    this.#delayMs = this.#options.connectBackoff.minMs
+    this.lastError = undefined
+    this.#retry.clear()
+    const slot = this.#slots.fill(permit, connection, now, this.expiresAt(now))
+    slot.lost = permit.lost
+    if (channels.open.hasSubscribers) {
+      channels.open.publish({
+        pool: this.#options.name,
+        connection: slot.id,
+        connectMs: now - permit.startedAt,
+      })
+    }
+    this.#events.opened(slot)
+    return slot
+  }
+
+  #fail(permit: Permit, error: unknown): void {
+    if (permit.spent) return
+    const now = this.#calls.clock.now()
+    this.#slots.forfeit(permit)
+    this.lastError = error
+    this.#failingSince ??= now
+    // Attempts that began together fail together: they lengthen the wait once.
+    if (permit.round === this.#round) {
+      this.#round++
+      const random = (): number => this.#options.clock.random?.() ?? Math.random()
+      this.#delayMs = nextDelay(this.#options.connectBackoff, this.#delayMs, now - this.#failingSince, random)
+      this.#retry.set(now + this.#delayMs)
+    }
+    if (channels.openError.hasSubscribers) {
+      channels.openError.publish({
+        pool: this.#options.name,
+        error: error instanceof Error ? error.name : typeof error,
+      })
+    }
+    this.#events.failed(error)
+  }
+}

@@ -1,0 +1,69 @@
+import { Alarm } from './alarm.ts'
+import type { Clock } from './clock.ts'
+import type { Lease } from './lease.ts'
+import { type Slot, SlotState } from './slot.ts'
+
+interface Watched<C> {
+  readonly slot: Slot<C>
+  readonly uses: number
+  readonly leasedAt: number
+  readonly trace: Error | undefined
+}
+
+/** Reports leases that are held for too long, and takes back those that were garbage-collected. */
+export class Leaks<C> {
+  readonly #thresholdMs: number
+  readonly #clock: Clock
+  readonly #onLeak: (slot: Slot<C>, heldMs: number, trace: Error | undefined) => void
+  // In the order of their checkout, so the first is the first to be due.
+  readonly #held = new Map<Slot<C>, Watched<C>>()
+  readonly #alarm: Alarm
+  readonly #registry: FinalizationRegistry<Watched<C>> | undefined
+
+  constructor(
+    options: { leakThresholdMs: number; reclaimAbandoned: boolean; clock: Clock },
+    onLeak: (slot: Slot<C>, heldMs: number, trace: Error | undefined) => void,
+    onAbandoned: (slot: Slot<C>, heldMs: number, trace: Error | undefined) => void,
+  ) {
+    this.#thresholdMs = options.leakThresholdMs
+    this.#clock = options.clock
+    this.#onLeak = onLeak
+    this.#alarm = new Alarm(options.clock, false, () => this.#look())
+    if (options.reclaimAbandoned) {
+      // The registry must not hold the lease: only what tells whether its checkout is still the slot's current one.
+      this.#registry = new FinalizationRegistry(({ slot, uses, leasedAt, trace }) => {
+        if (slot.state === SlotState.leased && slot.uses === uses)
+          onAbandoned(slot, this.#clock.now() - leasedAt, trace)
+      })
+    }
+  }
+
+  watch(lease: Lease<C>, slot: Slot<C>, trace: Error | undefined): void {
+    const watched = { slot, uses: slot.uses, leasedAt: this.#clock.now(), trace }
+    this.#registry?.register(lease, watched, lease)
+    if (this.#thresholdMs === Infinity) return
+    this.#held.set(slot, watched)
+    if (!this.#alarm.isSet) this.#alarm.set(watched.leasedAt + this.#thresholdMs)
+  }
+
+  unwatch(lease: Lease<C> | undefined, slot: Slot<C>): void {
+    if (lease !== undefined) this.#registry?.unregister(lease)
+    this.#held.delete(slot)
+  }
+
+  stop(): void {
+    this.#alarm.stop()
+  }
+
+  #look(): void {
+    const now = this.#clock.now()
+    for (const [slot, { leasedAt, trace }] of this.#held) {
+      if (leasedAt + this.#thresholdMs > now) {
+        this.#alarm.set(leasedAt + this.#thresholdMs)
+        return
+      }
+      this.#held.delete(slot)
+      this.#onLeak(slot, now - leasedAt, trace)
+    }
+  }
+}

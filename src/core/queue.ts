@@ -1,0 +1,231 @@
+import { type SignalWatch, Signals } from './abort.ts'
+import { Alarm } from './alarm.ts'
+import { channels } from './channels.ts'
+import type { Clock } from './clock.ts'
+import {
+  type AcquirePhase,
+  AcquireTimeoutError,
+  OverloadedError,
+  type PoolError,
+  QueueFullError,
+} from './errors.ts'
+import { Histogram } from './histogram.ts'
+import type { Lease } from './lease.ts'
+import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
+import { Overload } from './overload.ts'
+import type { PoolState } from './state.ts'
+import { Waiter, Waiters } from './waiters.ts'
+
+/** What is on its way to the head of the queue. */
+export interface Supply {
+  readonly inCheck: number
+  readonly inHook: number
+  readonly connecting: number
+}
+
+/** What the queue asks the circulation for its errors. */
+export interface QueueContext {
+  state(): PoolState
+  lastConnectError(): unknown
+  supply(): Supply
+}
+
+/** The callers that wait, their deadlines and signals, and how each acquire ended. */
+export class Queue<C> {
+  /** `pending` is what is left of `started`. */
+  readonly counts = { started: 0, direct: 0, waited: 0, timedOut: 0, aborted: 0, refused: 0 }
+  readonly waits: Histogram = new Histogram()
+
+  readonly #options: ResolvedPoolOptions<C>
+  readonly #clock: Clock
+  readonly #context: QueueContext
+  readonly #waiters: Waiters<C> = new Waiters()
+  readonly #signals: Signals = new Signals()
+  // Keeps the process alive while somebody waits, also without a deadline.
+  readonly #deadline: Alarm
+  readonly #overload: Overload | undefined
+  readonly #stallCheck: Alarm
+  #headAtStallCheck: Waiter<C> | undefined = undefined
+  #joining: Waiter<C> | undefined = undefined
+
+  constructor(options: ResolvedPoolOptions<C>, clock: Clock, context: QueueContext) {
+    this.#options = options
+    this.#clock = clock
+    this.#context = context
+    this.#deadline = new Alarm(clock, true, () => this.#expire())
+    this.#stallCheck = new Alarm(clock, false, () => this.#checkStall())
+    this.#overload = options.overload && new Overload(options.overload, clock.now())
+  }
+
+  get size(): number {
+    return this.#waiters.size
+  }
+
+  /** A place in the queue. `serve` is called once the caller has it; a lease that comes before it returns is a direct one. */
+  join(
+    options: AcquireOptions | undefined,
+    fresh: boolean,
+    trace: Error | undefined,
+    serve: () => void,
+  ): Promise<Lease<C>> {
+    const now = this.#clock.now()
+    const timeoutMs = options?.timeoutMs ?? this.#options.acquireTimeoutMs
+    return new Promise((resolve, reject) => {
+      const waiter = new Waiter<C>(resolve, reject, now, now + timeoutMs, options?.priority ?? 0, fresh)
+      waiter.trace = trace
+      this.#waiters.add(waiter)
+      const outer = this.#joining
+      this.#joining = waiter
+      serve()
+      this.#joining = outer
+      if (waiter.queue === undefined) return
+      if (options?.signal?.aborted === true) return this.#abort(waiter, options.signal.reason)
+      if (options?.signal !== undefined) waiter.watch = this.#watch(waiter, options.signal)
+      this.#arm()
+      if (this.#overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(now)
+    })
+  }
+
+  /** The caller to be served now; sheds those that overload control gives up. */
+  next(now: number): Waiter<C> | undefined {
+    for (;;) {
+      const head = this.#waiters.head()
+      if (head === undefined || this.#overload === undefined) return head
+      const waitedMs = now - head.queuedAt
+      if (this.#overload.admits(waitedMs, now)) return head
+      this.#shed(head, waitedMs)
+    }
+  }
+
+  /** The caller gets its lease. */
+  serve(waiter: Waiter<C>, lease: Lease<C>, now: number): number {
+    const waitedMs = Math.max(0, now - waiter.queuedAt)
+    this.#leave(waiter)
+    if (waiter === this.#joining) {
+      this.counts.direct++
+    } else {
+      this.counts.waited++
+      this.waits.record(waitedMs)
+    }
+    waiter.resolve(lease)
+    return waitedMs
+  }
+
+  /** Fails the caller at the head. False: nobody waits. */
+  failHead(error: () => PoolError): boolean {
+    const head = this.#waiters.head()
+    if (head === undefined) return false
+    this.counts.refused++
+    const made = error()
+    this.#leave(head)
+    head.reject(made)
+    return true
+  }
+
+  /** Fails a caller that never got a place. */
+  refuse(error: PoolError): Promise<never> {
+    this.counts.refused++
+    return Promise.reject(error)
+  }
+
+  refuseFull(): Promise<never> {
+    const { name, maxWaiting } = this.#options
+    if (channels.refuse.hasSubscribers) channels.refuse.publish({ pool: name, why: 'queueFull' })
+    return this.refuse(new QueueFullError(maxWaiting, { pool: name, state: this.#context.state() }))
+  }
+
+  /** Fails a caller whose signal was aborted before it came. */
+  refuseAborted(reason: unknown): Promise<never> {
+    this.counts.aborted++
+    return Promise.reject(reason as Error)
+  }
+
+  /** Leaves no timer behind. */
+  stop(): void {
+    this.#deadline.stop()
+    this.#stallCheck.stop()
+  }
+
+  #watch(waiter: Waiter<C>, signal: AbortSignal): SignalWatch {
+    return this.#signals.watch(signal, (reason) => this.#abort(waiter, reason))
+  }
+
+  #abort(waiter: Waiter<C>, reason: unknown): void {
+    this.counts.aborted++
+    this.#leave(waiter)
+    waiter.reject(reason)
+  }
+
+  #leave(waiter: Waiter<C>): void {
+    this.#waiters.remove(waiter)
+    waiter.watch?.end()
+    if (this.#waiters.size > 0) return
+    this.#deadline.clear()
+    this.#overload?.drained()
+  }
+
+  #arm(): void {
+    this.#deadline.set(this.#waiters.soonest()?.deadline ?? Infinity)
+  }
+
+  #expire(): void {
+    const now = this.#clock.now()
+    const { name } = this.#options
+    const state = this.#context.state()
+    const cause = this.#context.lastConnectError()
+    for (;;) {
+      const waiter = this.#waiters.soonest()
+      if (waiter === undefined || waiter.deadline > now) break
+      const phase = this.#phaseOf(waiter)
+      this.counts.timedOut++
+      this.#leave(waiter)
+      const timeoutMs = Math.round(waiter.deadline - waiter.queuedAt)
+      if (channels.timeout.hasSubscribers)
+        channels.timeout.publish({ pool: name, phase, waitMs: now - waiter.queuedAt })
+      waiter.reject(new AcquireTimeoutError(phase, timeoutMs, { pool: name, state, cause }))
+    }
+    if (this.#waiters.size > 0) this.#arm()
+  }
+
+  // What the caller waits for, by its rank: the first have a check to come, those behind them a connect, the rest a return.
+  #phaseOf(waiter: Waiter<C>): AcquirePhase {
+    const { inCheck, inHook, connecting } = this.#context.supply()
+    let rank = 0
+    let other = this.#waiters.head()
+    while (other !== undefined && other !== waiter && rank < inHook + inCheck + connecting) {
+      rank++
+      other = other.next
+    }
+    if (rank < inHook) return 'hook'
+    if (rank < inHook + inCheck) return 'check'
+    return rank < inHook + inCheck + connecting ? 'connect' : 'queue'
+  }
+
+  #shed(waiter: Waiter<C>, waitedMs: number): void {
+    const { name, overload } = this.#options
+    this.counts.refused++
+    const state = this.#context.state()
+    this.#leave(waiter)
+    if (channels.refuse.hasSubscribers) channels.refuse.publish({ pool: name, why: 'overloaded' })
+    waiter.reject(
+      new OverloadedError(waitedMs, overload ?? { targetMs: 0, intervalMs: 0 }, { pool: name, state }),
+    )
+  }
+
+  #armStallCheck(now: number): void {
+    this.#headAtStallCheck = this.#waiters.head()
+    this.#stallCheck.set(now + (this.#options.overload?.intervalMs ?? Infinity))
+  }
+
+  #checkStall(): void {
+    const now = this.#clock.now()
+    let head = this.#waiters.head()
+    if (head === this.#headAtStallCheck) {
+      while (head !== undefined && this.#overload?.stalled(now - head.queuedAt, now) === true) {
+        this.#shed(head, now - head.queuedAt)
+        head = this.#waiters.head()
+      }
+    }
+    if (this.#waiters.size > 0) this.#armStallCheck(now)
+  }
+}
