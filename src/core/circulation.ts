@@ -113,7 +113,7 @@ export class Circulation<C> {
     }
     const isServed = slots.idle > 0 && !this.paused
     if (!isServed && queue.size - slots.checking >= this.options.maxWaiting) return queue.refuseFull()
-    return queue.join(options, fresh, trace, () => this.refill())
+    return queue.join(options, fresh ? slots.tick() : 0, trace, () => this.refill())
   }
 
   /** A lease of an idle connection that needs no check that waits. */
@@ -394,7 +394,7 @@ export class Circulation<C> {
 
   #validate(slot: Slot<C>, purpose: 'checkout' | 'background' | 'suspicion'): void {
     const { validationTimeoutMs } = this.options
-    const startedAt = this.calls.clock.now()
+    const startedTick = this.slots.tick()
     this.#call(
       slot,
       {
@@ -405,6 +405,7 @@ export class Circulation<C> {
       (outcome) => {
         if (outcome.ok && outcome.value === true) {
           slot.checkedAt = this.calls.clock.now()
+          slot.checkedTick = startedTick
           return this.#offer(slot, true)
         }
         if (!outcome.ok)
@@ -415,7 +416,7 @@ export class Circulation<C> {
           )
         this.close(slot, 'invalid')
         if (purpose !== 'suspicion')
-          this.#suspectOthers(startedAt, !outcome.ok && outcome.error instanceof TimeLimitError)
+          this.#suspectOthers(startedTick, !outcome.ok && outcome.error instanceof TimeLimitError)
         this.refill()
       },
     )
@@ -425,7 +426,7 @@ export class Circulation<C> {
   // answer, nobody counts on them, and callers are served by new connections meanwhile.
   #suspectOthers(since: number, isSilent: boolean): void {
     for (const slot of this.slots.idleSlots()) {
-      if (slot.checkedAt > since) continue
+      if (slot.checkedTick > since) continue
       if (isSilent) this.slots.suspect(slot)
       else this.slots.check(slot)
       this.#validate(slot, 'suspicion')
@@ -454,7 +455,7 @@ export class Circulation<C> {
     const now = this.queue.size > 0 ? this.calls.clock.now() : 0
     const waiter = this.paused ? undefined : this.queue.next(now)
     if (waiter === undefined) return this.#rest(slot)
-    if (waiter.fresh && slot.checkedAt < waiter.queuedAt) return this.#check(slot)
+    if (slot.checkedTick < waiter.freshSince) return this.#check(slot)
     const lease = this.#lease(slot, now, waiter.trace, Math.max(0, now - waiter.queuedAt))
     this.queue.serve(waiter, lease, now)
   }

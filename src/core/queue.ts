@@ -64,14 +64,14 @@ export class Queue<C> {
   /** A place in the queue. `serve` is called once the caller has it; a lease that comes before it returns is a direct one. */
   join(
     options: AcquireOptions | undefined,
-    fresh: boolean,
+    freshSince: number,
     trace: Error | undefined,
     serve: () => void,
   ): Promise<Lease<C>> {
     const now = this.#clock.now()
     const timeoutMs = options?.timeoutMs ?? this.#options.acquireTimeoutMs
     return new Promise((resolve, reject) => {
-      const waiter = new Waiter<C>(resolve, reject, now, now + timeoutMs, options?.priority ?? 0, fresh)
+      const waiter = new Waiter<C>(resolve, reject, now, now + timeoutMs, options?.priority ?? 0, freshSince)
       waiter.trace = trace
       this.#waiters.add(waiter)
       const outer = this.#joining

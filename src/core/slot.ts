@@ -53,6 +53,8 @@ export class Slot<C> implements HeapItem {
   lastUsedAt: number
   /** Last isValid that passed, or birth. */
   checkedAt: number
+  /** When that check began, in the order of Slots.tick. */
+  checkedTick = 0
   /** The driver reported its end while it was leased. */
   lost = false
   /** Counted among the idle ones that need a replacement. */

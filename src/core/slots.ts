@@ -36,6 +36,7 @@ export class Slots<C> {
   #stalePermits = 0
   #inHook = 0
   #lastId = 0
+  #ticks = 0
   // Idle connections, linked from the longest idle to the last used.
   #oldest: Slot<C> | undefined = undefined
   #newest: Slot<C> | undefined = undefined
@@ -91,6 +92,11 @@ export class Slots<C> {
 
   get hasSurplus(): boolean {
     return this.taken > this.limits.maxSize
+  }
+
+  /** Orders what happens at one and the same time: each is greater than the last. */
+  tick(): number {
+    return ++this.#ticks
   }
 
   /** The right to open one more connection. */
@@ -242,6 +248,7 @@ export class Slots<C> {
   }
 
   #enter(slot: Slot<C>): Slot<C> {
+    slot.checkedTick = this.tick()
     this.#all.add(slot)
     this.#counts[slot.state] = this.#count(slot.state) + 1
     if (slot.expiresAt < Infinity) this.#byExpiry.add(slot)

