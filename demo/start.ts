@@ -1,0 +1,193 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import pg from 'pg'
+
+import { type PrivatePostgres, startPostgres } from '../servers/postgres.ts'
+import { isPoolError, Pool } from '../src/index.ts'
+import { type PgClient, PgManager } from '../src/managers/pg.ts'
+import { type Arguments, HELP, readArguments, UsageError } from './arguments.ts'
+import { Load } from './load.ts'
+import { type Fault, type Findings, formatReport, judge } from './report.ts'
+
+const APPLICATION = `cenote-demo-${process.pid}`
+const SERVER_DOWN_MS = 2_000
+
+const interrupted = new AbortController()
+let signals = 0
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    signals++
+    if (signals > 1) process.exit(130)
+    interrupted.abort()
+  })
+}
+let lastCompleted = 0
+let unhandled = 0
+process.on('unhandledRejection', () => unhandled++)
+process.on('uncaughtException', () => unhandled++)
+
+process.exitCode = await main()
+
+async function main(): Promise<number> {
+  let server: PrivatePostgres | undefined
+  let pool: Pool<PgClient> | undefined
+  try {
+    const options = readArguments(process.argv.slice(2))
+    if (options.help) {
+      console.log(HELP)
+      return 0
+    }
+    if (options.url === undefined)
+      server = await startPostgres(options.port === undefined ? {} : { port: options.port })
+    const url = options.url ?? (server as PrivatePostgres).url
+    pool = new Pool<PgClient>(
+      new PgManager({ connectionString: url, application_name: APPLICATION }, { driver: pg }),
+      { name: 'demo', maxSize: options.size },
+    )
+    // The first connection shows a wrong address or password before any load.
+    await pool.run((client) => client.query('select 1'), { timeoutMs: 5_000 })
+    const findings = await runLoad(pool, url, server, options)
+    const verdicts = judge(findings)
+    const isCut = interrupted.signal.aborted
+    if (options.json) console.log(JSON.stringify({ ...findings, interrupted: isCut, verdicts }))
+    else
+      console.log(
+        formatReport(findings, verdicts) + (isCut ? 'Interrupted: this is what was seen so far.\n' : ''),
+      )
+    return isCut ? 130 : verdicts.every(({ holds }) => holds) ? 0 : 1
+  } catch (error) {
+    console.error(oneLine(error))
+    return interrupted.signal.aborted ? 130 : error instanceof UsageError ? 2 : 1
+  } finally {
+    await pool?.close({ timeoutMs: 2_000 })
+    await server?.destroy()
+  }
+}
+
+async function runLoad(
+  pool: Pool<PgClient>,
+  url: string,
+  server: PrivatePostgres | undefined,
+  options: Arguments,
+): Promise<Findings> {
+  const { callers, seconds, seed, retries, size } = options
+  const say = (line: string): void => void (options.json || console.log(line))
+  say(`${callers} callers, ${size} connections, ${seconds} s, seed ${seed}, retries ${retries}`)
+  const load = new Load(pool, { callers, retries, seed })
+  const progress = options.json ? undefined : setInterval(() => showProgress(pool, load), 1_000)
+  const faults: Fault[] = []
+  const part = (share: number): Promise<void> => pause(seconds * 1_000 * share)
+  try {
+    await part(0.2)
+    say(`spike: ${callers * 10} more requests at once`)
+    load.spike(callers * 10)
+    await part(0.2)
+    say('fault: every backend of the pool is killed')
+    faults.push(await fault('every backend killed', pool, load, () => killBackends(url)))
+    await part(0.2)
+    if (server === undefined) {
+      say('the server at --url is not ours: it is not stopped')
+    } else {
+      say('fault: the server is stopped for two seconds')
+      faults.push(
+        await fault('server stopped for 2 s', pool, load, async () => {
+          await server.stop()
+          await sleep(SERVER_DOWN_MS)
+          await server.start()
+        }),
+      )
+    }
+    await part(0.25)
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error
+  } finally {
+    clearInterval(progress)
+    await load.stop()
+  }
+  const { completed, failures, longestRequestMs, perCaller } = load
+  const connectionsAtServer = await countBackends(url)
+  const state = pool.state()
+  return {
+    seconds,
+    seed,
+    retries,
+    size,
+    completed,
+    failures,
+    longestRequestMs,
+    perCaller,
+    faults,
+    unhandled,
+    connectionsAtServer,
+    state,
+  }
+}
+
+async function fault(
+  what: string,
+  pool: Pool<PgClient>,
+  load: Load,
+  strike: () => Promise<void>,
+): Promise<Fault> {
+  const before = load.failures.length
+  const { connections } = pool.state()
+  await strike()
+  const startedAt = performance.now()
+  await load.fullThroughput(connections)
+  const recoveryMs = performance.now() - startedAt
+  // Answers of queries that were in flight may still be on their way to their callers.
+  await pause(500)
+  return { what, recoveryMs, failures: load.failures.slice(before) }
+}
+
+function showProgress(pool: Pool<PgClient>, load: Load): void {
+  const { inUse, idle, waiting, statistics } = pool.state()
+  const rate = Math.round(load.completed - lastCompleted)
+  lastCompleted = load.completed
+  const { p50, p99 } = statistics.waitMs
+  console.log(
+    `${String(inUse).padStart(4)} in use ${String(idle).padStart(3)} idle ${String(waiting).padStart(4)} waiting ${String(rate).padStart(6)} queries/s ` +
+      `${String(load.failures.length).padStart(3)} errors   wait p50 ${p50.toFixed(1)} ms  p99 ${p99.toFixed(1)} ms`,
+  )
+}
+async function killBackends(url: string): Promise<void> {
+  await withClient(url, (client) =>
+    client.query('select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1', [
+      APPLICATION,
+    ]),
+  )
+}
+
+async function countBackends(url: string): Promise<number> {
+  const { rows } = await withClient(url, (client) =>
+    client.query<{ n: number }>(
+      'select count(*)::int as n from pg_stat_activity where application_name = $1',
+      [APPLICATION],
+    ),
+  )
+  return rows[0]?.n ?? 0
+}
+
+async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url })
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return await use(client)
+  } finally {
+    await client.end()
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return sleep(ms, undefined, { signal: interrupted.signal })
+}
+
+function oneLine(error: unknown): string {
+  const { message, cause } = error as Error
+  const text =
+    isPoolError(error) && cause instanceof Error && !message.includes(cause.message)
+      ? `${message}: ${cause.message}`
+      : message
+  return `cenote demo: ${text.replaceAll(/\s+/g, ' ')}`
+}
