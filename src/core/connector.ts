@@ -69,6 +69,7 @@ export class Connector<C> {
     this.#retry.stop()
     for (const permit of [...this.#slots.permits()]) {
       this.#slots.forfeit(permit)
+      permit.controller.abort(new Error('the pool was closed'))
       permit.abandon?.()
     }
   }
@@ -91,15 +92,15 @@ export class Connector<C> {
         reject(signal?.reason as Error)
       }
       signal?.addEventListener('abort', onAbort)
-      giveUp = this.#connect(
+      this.#connect(
         controller,
         () => {},
-        () => signal?.aborted === true,
         (outcome) => {
           signal?.removeEventListener('abort', onAbort)
           if (outcome.ok) resolve(outcome.value)
           else reject(outcome.error as Error)
         },
+        (abandon) => (giveUp = abandon),
       )
     })
   }
@@ -141,58 +142,67 @@ export class Connector<C> {
       if (slot === undefined) permit.lost = true
       else this.#events.lost(slot)
     }
-    permit.abandon = this.#connect(
+    this.#connect(
       permit.controller,
       lost,
-      () => permit.spent,
       (outcome) => {
         if (outcome.ok) slot = this.#fill(permit, outcome.value)
         else this.#fail(permit, outcome.error)
       },
-      (next) => (permit.abandon = next),
+      (abandon) => (permit.abandon = abandon),
     )
   }
 
+  // One connect, then afterConnect. `own` is told how to give it up, anew for each step.
   #connect(
     controller: AbortController,
     lost: (error?: unknown) => void,
-    unwanted: () => boolean,
     done: (outcome: Outcome<C>) => void,
-    handOver: (abandon: () => void) => void = () => {},
-  ): () => void {
-    const { connectTimeoutMs, validationTimeoutMs, afterConnect } = this.#options
-    const run = (signal: AbortSignal): Promise<C> => this.#manager.connect({ signal, lost })
-    const late = (connection: C): void => {
-      if (connection !== undefined && connection !== null) this.closeStray(connection)
-    }
-    return this.#calls.bounded(
-      { what: 'connect', limitMs: connectTimeoutMs, run, controller },
-      (outcome) => {
-        if (!outcome.ok) return done(outcome)
-        const connection = outcome.value
-        if (connection === undefined || connection === null) {
-          return done({
-            ok: false,
-            error: new TypeError(`manager.connect gave ${String(connection)} instead of a connection`),
-          })
-        }
-        if (unwanted()) return this.closeStray(connection)
-        if (afterConnect === undefined) return done(outcome)
-        handOver(
-          this.#calls.bounded(
-            { what: 'afterConnect', limitMs: validationTimeoutMs, run: () => afterConnect(connection) },
-            (prepared) => {
-              if (prepared.ok && !unwanted()) return done(outcome)
-              // The attempt keeps its place until the connection that it did open is closed.
-              this.closeStray(connection, () => {
-                if (!prepared.ok) done(prepared)
-              })
-            },
-          ),
-        )
+    own: (abandon: () => void) => void,
+  ): void {
+    const { connectTimeoutMs } = this.#options
+    const isOpen = (connection: C): boolean => connection !== undefined && connection !== null
+    let isConnected = false
+    const abandon = this.#calls.bounded(
+      {
+        what: 'connect',
+        limitMs: connectTimeoutMs,
+        run: (signal): PromiseLike<C> => this.#manager.connect({ signal, lost }),
+        controller,
       },
-      late,
+      (outcome) => {
+        isConnected = true
+        if (!outcome.ok) return done(outcome)
+        if (isOpen(outcome.value)) return this.#prepare(outcome.value, done, own)
+        const error = new TypeError(`manager.connect gave ${String(outcome.value)} instead of a connection`)
+        done({ ok: false, error })
+      },
+      (late) => {
+        if (isOpen(late)) this.closeStray(late)
+      },
     )
+    if (!isConnected) own(abandon)
+  }
+
+  #prepare(connection: C, done: (outcome: Outcome<C>) => void, own: (abandon: () => void) => void): void {
+    const { afterConnect, validationTimeoutMs } = this.#options
+    if (afterConnect === undefined) return done({ ok: true, value: connection })
+    let isPrepared = false
+    const abandon = this.#calls.bounded(
+      { what: 'afterConnect', limitMs: validationTimeoutMs, run: () => afterConnect(connection) },
+      (outcome) => {
+        isPrepared = true
+        if (outcome.ok) return done({ ok: true, value: connection })
+        // The attempt keeps its place until the connection that it did open is closed.
+        this.closeStray(connection, () => done(outcome))
+      },
+    )
+    if (isPrepared) return
+    own(() => {
+      if (isPrepared) return
+      abandon()
+      this.closeStray(connection)
+    })
   }
 
   #fill(permit: Permit, connection: C): Slot<C> | undefined {

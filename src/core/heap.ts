@@ -13,10 +13,6 @@ export class Heap<T extends HeapItem> {
     this.#keyOf = keyOf
   }
 
-  get size(): number {
-    return this.#items.length
-  }
-
   first(): T | undefined {
     return this.#items[0]
   }

@@ -18,10 +18,6 @@ export class Histogram {
     this.#buckets[index] = (this.#buckets[index] as number) + 1
   }
 
-  get count(): number {
-    return this.#count
-  }
-
   get totalMs(): number {
     return this.#total
   }

@@ -72,11 +72,6 @@ export class Waiters<C> {
     return this.#byPriority.first()?.first
   }
 
-  /** The waiter behind this one in the order of service within its priority. */
-  after(waiter: Waiter<C>): Waiter<C> | undefined {
-    return waiter.next
-  }
-
   add(waiter: Waiter<C>): void {
     let level = this.#levels.get(waiter.priority)
     if (level === undefined) {

@@ -1,0 +1,169 @@
+import { expect, test } from 'vitest'
+
+import { PoolError, Pool, type PoolOptions } from '../../src/index.ts'
+import { invariant } from '../../src/core/invariant.ts'
+import { Slots } from '../../src/core/slots.ts'
+import { Waiter, Waiters } from '../../src/core/waiters.ts'
+import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
+
+function make(options: PoolOptions<ScriptedConnection> = {}) {
+  const manager = new ScriptedManager()
+  const clock = new VirtualClock()
+  const errors: unknown[] = []
+  const pool = new Pool(manager, { clock, onError: (error) => void errors.push(error), ...options })
+  return { manager, clock, pool, errors }
+}
+
+test('promise 11: an isFatal that throws counts as not fatal', async () => {
+  const { pool, manager, clock, errors } = make()
+  manager.isFatal = () => {
+    throw new Error('isFatal')
+  }
+  manager.connects.push('fail')
+  const waiting = pool.acquire()
+  await clock.advance(200)
+  await waiting
+  expect(errors).toContainEqual(new Error('isFatal'))
+})
+
+test("promise 4: the phase is 'hook' for a caller whose connection is in beforeAcquire", async () => {
+  const { pool, clock } = make({
+    maxSize: 1,
+    beforeAcquire: () => new Promise<never>(() => {}),
+    acquireTimeoutMs: 100,
+  })
+  const failed = expect(pool.acquire()).rejects.toMatchObject({
+    phase: 'hook',
+    message: expect.stringContaining('beforeAcquire'),
+  })
+  await clock.advance(100)
+  await failed
+})
+
+test('tryAcquire with a hook closes what is too old, and takes the next', async () => {
+  const { pool, clock } = make({
+    maxLifetimeMs: 100,
+    reapIntervalMs: Infinity,
+    lifetimeJitter: 0,
+    beforeAcquire: () => true,
+  })
+  ;(await pool.acquire()).release()
+  await clock.advance(200)
+  expect(pool.tryAcquire()).toBeUndefined()
+  expect(pool.state().statistics.closed.lifetime).toBe(1)
+})
+
+test('promise 24: an added connection is prepared by afterConnect before its first use', async () => {
+  const { pool, manager, errors } = make({
+    maxSize: 2,
+    afterConnect: ({ id }) => (id === 8 ? Promise.reject(new Error('no')) : undefined) as Promise<void>,
+  })
+  const connection = (id: number): ScriptedConnection => ({
+    id,
+    broken: false,
+    invalid: false,
+    open: true,
+    lost: () => {},
+  })
+  expect(pool.add(connection(7))).toBe('added')
+  const bad = connection(8)
+  expect(pool.add(bad)).toBe('added')
+  await settle()
+  expect(pool.state()).toMatchObject({ idle: 1 })
+  expect(bad.open).toBe(false)
+  expect(errors).toHaveLength(1)
+  expect(manager.calls.connect).toBe(0)
+})
+
+test('promise 23: close gives up a check that hangs', async () => {
+  const { pool, manager } = make({ maxSize: 2, validationBypassMs: 0 })
+  ;(await pool.acquire()).release()
+  manager.checks.push('never')
+  const waiting = pool.acquire().catch((error: Error) => error.name)
+  await settle()
+  expect(await pool.close()).toEqual({ closed: 1, abandoned: 0 })
+  expect(await waiting).toBe('PoolClosedError')
+})
+
+test('promise 10: an afterConnect under way when the pool closes leaves no connection behind', async () => {
+  const gate = Promise.withResolvers<void>()
+  const { pool, manager } = make({ afterConnect: () => gate.promise })
+  pool.acquire().catch(() => {})
+  await settle()
+  await pool.close()
+  gate.resolve()
+  await settle()
+  expect(manager.open).toBe(0)
+})
+
+test('leaks are reported one after another as their time comes', async () => {
+  const { pool, clock, errors } = make({ leakThresholdMs: 100 })
+  await pool.acquire()
+  await clock.advance(50)
+  await pool.acquire()
+  await clock.advance(60)
+  expect(errors).toHaveLength(1)
+  await clock.advance(60)
+  expect(errors).toHaveLength(2)
+})
+
+test('a caller aborted by the connect that it caused is rejected with its reason', async () => {
+  const { pool, manager } = make()
+  const controller = new AbortController()
+  const connect = manager.connect.bind(manager)
+  manager.connect = (context) => {
+    controller.abort(new Error('at once'))
+    return connect(context)
+  }
+  await expect(pool.acquire({ signal: controller.signal })).rejects.toThrow('at once')
+  await settle()
+  expect(pool.state().idle).toBe(1)
+})
+
+test('errors of duplicate kinds share a base with code, pool and state', async () => {
+  const { pool } = make({ maxSize: 1, maxWaiting: 0, name: 'base' })
+  const error = await pool.acquire().catch((caught: unknown) => caught)
+  expect(error).toBeInstanceOf(PoolError)
+  expect(error).toMatchObject({ code: 'QUEUE_FULL', pool: 'base', state: { inUse: 0 } })
+})
+
+test('the bookkeeping asserts what it never clamps', () => {
+  expect(() => invariant(false, 'x')).toThrow('impossible (x)')
+  const slots = new Slots<object>({ maxSize: 1, minIdle: 0 })
+  const permit = slots.reserve(0, 0)
+  expect(() => slots.reserve(0, 0)).toThrow('a permit beyond maxSize')
+  slots.forfeit(permit)
+  expect(() => slots.forfeit(permit)).toThrow('a permit spent twice')
+  const slot = slots.adopt({}, 0, Infinity)
+  slots.close(slot, 'idle')
+  expect(() => slots.lease(slot, 0)).toThrow('a slot went from 5 to 3')
+})
+
+test('the queue keeps its order and its deadlines whoever leaves, in any order', () => {
+  const waiters = new Waiters<object>()
+  const made = Array.from(
+    { length: 200 },
+    (_, n) =>
+      new Waiter<object>(
+        () => {},
+        () => {},
+        0,
+        n % 7 === 0 ? Infinity : (n * 37) % 101,
+        n % 3,
+        0,
+      ),
+  )
+  for (const waiter of made) waiters.add(waiter)
+  const left = new Set(made)
+  for (let n = 0; left.size > 0; n++) {
+    const all = [...left]
+    const expected = Math.min(...all.map(({ deadline }) => deadline))
+    expect(waiters.soonest()?.deadline ?? Infinity).toBe(expected)
+    expect(waiters.head()).toBe(all.toSorted((a, b) => a.priority - b.priority)[0])
+    const gone = all[(n * 31) % all.length]!
+    waiters.remove(gone)
+    waiters.remove(gone)
+    left.delete(gone)
+  }
+  expect(waiters.size).toBe(0)
+})

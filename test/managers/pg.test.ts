@@ -1,0 +1,223 @@
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+
+import pg from 'pg'
+import { afterEach, describe, expect, inject, test } from 'vitest'
+
+import { isPoolError, Pool, type PoolOptions } from '../../src/index.ts'
+import { type PgClient, PgManager, type PgManagerOptions } from '../../src/managers/pg.ts'
+
+const url = inject('postgresUrl')
+const pools: Pool<PgClient>[] = []
+const make = (
+  options: PoolOptions<PgClient> = {},
+  managerOptions: PgManagerOptions = {},
+  config: string | Record<string, unknown> = url,
+) => {
+  const pool = new Pool<PgClient>(new PgManager(config, managerOptions), options)
+  pools.push(pool)
+  return pool
+}
+const kill = async (...clients: PgClient[]): Promise<void> => {
+  const killer = new pg.Client({ connectionString: url })
+  await killer.connect()
+  for (const { processID } of clients) await killer.query('select pg_terminate_backend($1)', [processID])
+  await killer.end()
+}
+
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.close({ timeoutMs: 500 })))
+})
+
+describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
+  test('a connection killed while idle is removed at once, never handed out, and does not end the process', async () => {
+    const closed = Promise.withResolvers<string>()
+    const pool = make({ maxSize: 1, beforeClose: (_, reason) => closed.resolve(reason) }, { driver: pg })
+    const lease = await pool.acquire()
+    const { processID } = lease.connection
+    lease.release()
+    await kill({ processID } as PgClient)
+    expect(await closed.promise).toBe('lost')
+    expect((await pool.run((client) => client.query<{ n: number }>('select 1 as n'))).rows).toEqual([
+      { n: 1 },
+    ])
+  })
+
+  test('a client that heard FATAL in its query is broken from that moment, and a retried run is served', async () => {
+    const pool = make({ maxSize: 1 })
+    let runs = 0
+    const result = await pool.run(
+      async (client) => {
+        runs++
+        if (runs === 1) {
+          await Promise.all([client.query('select pg_sleep(30)'), kill(client)])
+        }
+        return 'served'
+      },
+      { retries: 1 },
+    )
+    expect(result).toBe('served')
+    expect(runs).toBe(2)
+    const { lost, broken } = pool.state().statistics.closed
+    expect(lost + broken).toBe(1)
+  })
+
+  test('isValid is a round trip that fails on a dead connection', async () => {
+    const manager = new PgManager(url)
+    const client = await manager.connect({ signal: new AbortController().signal, lost: () => {} })
+    expect(await manager.isValid(client, new AbortController().signal)).toBe(true)
+    await kill(client)
+    await expect(manager.isValid(client, new AbortController().signal)).rejects.toThrow()
+    expect(manager.hasBroken(client)).toBe(true)
+    await manager.close(client)
+  })
+
+  test('a connection that comes back in a transaction is rolled back', async () => {
+    const pool = make({ maxSize: 1 })
+    const lease = await pool.acquire()
+    const { processID } = lease.connection
+    await lease.connection.query('create temp table t (n int)')
+    await lease.connection.query('begin')
+    await lease.connection.query('insert into t values (1)')
+    lease.release()
+    await pool.run(async (client) => {
+      expect(client.processID).toBe(processID)
+      expect((await client.query('select * from t')).rows).toEqual([])
+    })
+  })
+
+  test('a failed transaction is rolled back too', async () => {
+    const pool = make({ maxSize: 1 })
+    await expect(
+      pool.run(async (client) => {
+        await client.query('begin')
+        await client.query('select nonsense')
+      }),
+    ).rejects.toMatchObject({ code: '42703' })
+    expect((await pool.run((client) => client.query('select 1 as n'))).rows).toEqual([{ n: 1 }])
+    expect(pool.state().statistics.connects.opened).toBe(1)
+  })
+
+  test("resetOnRelease 'none' closes a connection in a transaction, 'discard all' forgets session state", async () => {
+    const none = make({ maxSize: 1 }, { resetOnRelease: 'none' })
+    await none.run((client) => client.query('begin'))
+    await none.run((client) => client.query('select 1'))
+    expect(none.state().statistics.closed.hook).toBe(1)
+    const all = make({ maxSize: 1 }, { resetOnRelease: 'discard all' })
+    await all.run((client) => client.query('create temp table forgotten (n int)'))
+    await expect(all.run((client) => client.query('select * from forgotten'))).rejects.toMatchObject({
+      code: '42P01',
+    })
+    expect(all.state().statistics.connects.opened).toBe(1)
+  })
+
+  test('a connection that comes back with a query still running is closed, and the next caller gets another', async () => {
+    const pool = make({ maxSize: 1 })
+    const lease = await pool.acquire()
+    const { processID } = lease.connection
+    const running = lease.connection.query('select pg_sleep(30)').catch((error: Error) => error)
+    lease.release()
+    const next = await pool.run((client) => Promise.resolve(client.processID))
+    expect(next).not.toBe(processID)
+    expect(await running).toBeInstanceOf(Error)
+  })
+
+  test('no such database is fatal: the caller gets it at once', async () => {
+    const other = new URL(url)
+    other.pathname = '/no_such_database'
+    await expect(make({}, {}, other.href).acquire()).rejects.toMatchObject({
+      name: 'ConnectError',
+      cause: { code: '3D000' },
+    })
+  })
+
+  test('fatal and retryable errors are told apart by SQLSTATE', () => {
+    const { isFatal } = PgManager.prototype
+    for (const code of ['28000', '28P01', '3D000', '42501', 'ERR_MODULE_NOT_FOUND'])
+      expect(isFatal({ code })).toBe(true)
+    for (const code of ['53300', '57P03', '57P01', '08006', 'ECONNREFUSED', 'ENOTFOUND'])
+      expect(isFatal({ code })).toBe(false)
+    expect(isFatal(undefined)).toBe(false)
+    expect(isFatal(new Error('The server does not support SSL connections'))).toBe(true)
+  })
+
+  test('too many connections is retried until the server has room', async () => {
+    const limited = `cenote_${process.pid}`
+    const admin = new pg.Client({ connectionString: url })
+    await admin.connect()
+    await admin.query(`create role ${limited} login superuser connection limit 1 password 'x'`)
+    await admin.query(`alter role ${limited} nosuperuser`)
+    const own = new URL(url)
+    own.username = limited
+    own.password = 'x'
+    try {
+      const holder = new pg.Client({ connectionString: own.href })
+      await holder.connect()
+      const errors: unknown[] = []
+      const refused = Promise.withResolvers<void>()
+      const pool = make({ onError: (error) => (errors.push(error), refused.resolve()) }, {}, own.href)
+      const waiting = pool.run((client) => client.query('select 1 as n'))
+      await refused.promise
+      await holder.end()
+      expect((await waiting).rows).toEqual([{ n: 1 }])
+      expect(errors[0]).toMatchObject({ cause: { code: '53300' } })
+      await pool.close()
+    } finally {
+      await admin.query(`drop role ${limited}`)
+      await admin.end()
+    }
+  })
+
+  test('close is graceful for a healthy client and quick for a dead one', async () => {
+    const manager = new PgManager(url)
+    const connect = () => manager.connect({ signal: new AbortController().signal, lost: () => {} })
+    const [healthy, dead] = [await connect(), await connect()]
+    await kill(dead)
+    await Promise.all([manager.close(healthy), manager.close(dead)])
+    const { rows } = await make().run((client) =>
+      client.query('select pid from pg_stat_activity where pid in ($1, $2)', [
+        healthy.processID,
+        dead.processID,
+      ]),
+    )
+    expect(rows.length).toBeLessThanOrEqual(1)
+  })
+})
+
+test('a server that accepts and says nothing: the attempt fails in time and leaves no socket behind', async () => {
+  const sockets: Promise<void>[] = []
+  const server = createServer((socket: Socket) => {
+    socket.on('error', () => {})
+    sockets.push(new Promise((resolve) => socket.on('close', () => resolve())))
+    socket.resume()
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const pool = make({ connectTimeoutMs: 100, retryConnect: false }, {}, `postgres://x@127.0.0.1:${port}/x`)
+  await expect(pool.acquire()).rejects.toMatchObject({
+    name: 'ConnectError',
+    message: expect.stringContaining('connect took longer than 100 ms'),
+  })
+  await Promise.all(sockets)
+  expect(sockets.length).toBeGreaterThan(0)
+  await pool.close()
+  await new Promise((resolve) => server.close(resolve))
+})
+
+test('nobody listens: a clear error with its cause', async () => {
+  const pool = make({ retryConnect: false }, {}, 'postgres://x@127.0.0.1:1/x')
+  const error = await pool.acquire().catch((caught: unknown) => caught)
+  expect(isPoolError(error) && error.message).toMatch(
+    /could not connect: connect ECONNREFUSED 127\.0\.0\.1:1/,
+  )
+})
+
+test('wrong arguments are refused by name', () => {
+  expect(() => new PgManager(5 as never)).toThrow('config is 5')
+  expect(() => new PgManager('postgres://x', { resetOnRelease: 'all' as never })).toThrow(
+    "resetOnRelease is 'all': allowed is 'none', 'rollback', 'discard all'",
+  )
+  expect(() => new PgManager('postgres://x', { drivr: pg } as never)).toThrow(
+    'drivr is not one of the options',
+  )
+  expect(() => new PgManager('postgres://x', { driver: {} as never })).toThrow('driver has no class Client')
+})
