@@ -49,7 +49,7 @@ export class Alarm {
     this.#disarm()
     const now = this.#clock.now()
     if (this.#due === Infinity && !this.#keepsAlive) return
-    const delayMs = Math.min(Math.max(Math.ceil(this.#due - now), 0), LONGEST_DELAY_MS)
+    const delayMs = Math.min(Math.max(Math.ceil(this.#due - now), 1), LONGEST_DELAY_MS)
     this.#ringsAt = now + delayMs
     this.#handle = this.#clock.setTimeout(() => this.#ring(), delayMs)
     if (!this.#keepsAlive) this.#handle.unref?.()

@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
 
-import { PoolError, Pool, type PoolOptions } from '../../src/index.ts'
+import { channel } from 'node:diagnostics_channel'
+
+import { occupancy, textOf } from '../../src/core/errors.ts'
+import { CHANNELS, PoolError, Pool, type PoolOptions } from '../../src/index.ts'
 import { invariant } from '../../src/core/invariant.ts'
 import { Slots } from '../../src/core/slots.ts'
 import { Waiter, Waiters } from '../../src/core/waiters.ts'
@@ -166,4 +169,42 @@ test('the queue keeps its order and its deadlines whoever leaves, in any order',
     left.delete(gone)
   }
   expect(waiters.size).toBe(0)
+})
+
+test('errors of any kind have a text, and time-outs are told on their channel with their phase', async () => {
+  expect(textOf(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }))).toBe('ECONNREFUSED')
+  expect(textOf(new AggregateError([]))).toBe('AggregateError')
+  expect(textOf('text')).toBe('text')
+  expect(occupancy(undefined)).toBe('state unknown')
+  const seen: unknown[] = []
+  const listen = (event: unknown): void => void seen.push(event)
+  for (const name of [CHANNELS.timeout, CHANNELS.refuse, CHANNELS.error, CHANNELS.openError])
+    channel(name).subscribe(listen)
+  const { pool, manager, clock } = make({
+    maxSize: 3,
+    acquireTimeoutMs: 100,
+    name: 'seen',
+    overload: { targetMs: 5, intervalMs: 20 },
+  })
+  manager.connects.push(Promise.reject(new Error('no')), Promise.reject('not an Error'), 'never')
+  const waits = [1, 2, 3].map(() => pool.acquire().catch(() => {}))
+  await clock.advance(200)
+  await Promise.all(waits)
+  for (const name of [CHANNELS.timeout, CHANNELS.refuse, CHANNELS.error, CHANNELS.openError])
+    channel(name).unsubscribe(listen)
+  expect(seen).toContainEqual({ pool: 'seen', error: 'Error' })
+  expect(seen).toContainEqual({ pool: 'seen', error: 'string' })
+  expect(seen).toContainEqual({ pool: 'seen', why: 'overloaded' })
+})
+
+test("promise 4: callers behind the one that a connect will serve are in the phase 'queue'", async () => {
+  const { pool, manager, clock } = make({ maxSize: 1, acquireTimeoutMs: 100 })
+  manager.connects.push('never')
+  const phases: string[] = []
+  const waits = [100, 50, 40].map((timeoutMs) =>
+    pool.acquire({ timeoutMs }).catch((error: { phase: string }) => phases.push(error.phase)),
+  )
+  await clock.advance(100)
+  await Promise.all(waits)
+  expect(phases).toEqual(['queue', 'queue', 'connect'])
 })
