@@ -1,14 +1,15 @@
-import { Calls, type Outcome, TimeLimitError } from './calls.ts'
+import { Calls } from './calls.ts'
 import { channels } from './channels.ts'
+import { Checks } from './checks.ts'
 import type { CloseReason } from './close-reason.ts'
 import { Connector } from './connector.ts'
-import { ConnectError, LeaseReleasedError, PoolClosedError, PoolError, textOf } from './errors.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { Leaks } from './leaks.ts'
 import { Lease } from './lease.ts'
 import type { ConnectionManager } from './manager.ts'
 import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
 import { Queue } from './queue.ts'
+import { Reports } from './reports.ts'
 import { type Slot, SlotState } from './slot.ts'
 import { Slots } from './slots.ts'
 import { snapshot } from './snapshot.ts'
@@ -23,6 +24,7 @@ export class Circulation<C> {
   readonly slots: Slots<C>
   readonly queue: Queue<C>
   readonly calls: Calls
+  readonly reports: Reports<C>
   readonly connector: Connector<C>
   paused = false
   closed = false
@@ -32,6 +34,7 @@ export class Circulation<C> {
   onConnectFailed: (error: unknown, isFinal: boolean) => void = () => {}
 
   readonly #manager: ConnectionManager<C>
+  readonly #checks: Checks<C>
   readonly #housekeeping: Housekeeping<C>
   readonly #leaks: Leaks<C> | undefined
   readonly #recent: () => number
@@ -43,6 +46,21 @@ export class Circulation<C> {
     this.#recent = () => (clock.recent === undefined ? clock.now() : clock.recent())
     this.slots = new Slots(options)
     this.calls = new Calls(clock, options.name, options.onError)
+    this.reports = new Reports(options, this.calls, () => this.state())
+    this.#checks = new Checks(manager, options, this.slots, this.calls, this.reports, {
+      offer: (slot, isProven) => this.#offer(slot, isProven),
+      prepared: (slot) => {
+        const reason = this.#unfit(slot, this.#recent(), undefined)
+        if (reason !== undefined) this.#discard(slot, reason)
+        else this.#deliver(slot)
+      },
+      cleaned: (slot) => {
+        slot.lastUsedAt = this.#recent()
+        this.#offer(slot, false)
+      },
+      refused: (slot, reason) => this.close(slot, reason),
+      done: () => this.refill(),
+    })
     this.queue = new Queue(options, this.calls.clock, {
       state: () => this.state(),
       lastConnectError: () => this.connector.lastError,
@@ -67,7 +85,7 @@ export class Circulation<C> {
       close: (slot, reason) => this.close(slot, reason),
       check: (slot) => {
         this.slots.check(slot)
-        this.#validate(slot, 'background')
+        this.#checks.validate(slot, 'background')
       },
       done: () => this.refill(),
     })
@@ -75,9 +93,9 @@ export class Circulation<C> {
     if (leakThresholdMs < Infinity || reclaimAbandoned) {
       this.#leaks = new Leaks(
         { leakThresholdMs, reclaimAbandoned, clock: this.calls.clock },
-        (...leak) => this.#leaked(...leak),
+        (...leak) => this.reports.leak('LEASE_LEAKED', ...leak),
         (slot, ...leak) => {
-          this.#leaked(slot, ...leak, 'LEASE_ABANDONED')
+          this.reports.leak('LEASE_ABANDONED', slot, ...leak)
           this.destroy(slot, undefined)
         },
       )
@@ -92,15 +110,11 @@ export class Circulation<C> {
     return snapshot(this)
   }
 
-  releasedError(use: string): LeaseReleasedError {
-    return new LeaseReleasedError(use, { pool: this.options.name, state: this.state() })
-  }
-
   /** A lease within this call, or a place in the queue. `fresh`: only of a connection that is opened or checked from now on. */
   acquire(options: AcquireOptions | undefined, fresh: boolean): Promise<Lease<C>> {
     const { queue, slots } = this
     queue.counts.started++
-    if (this.closed) return queue.refuse(this.closedError())
+    if (this.closed) return queue.refuse(this.reports.closed())
     const signal = options?.signal
     if (signal?.aborted === true) return queue.refuseAborted(signal.reason)
     const trace = this.wantsTrace ? new Error('acquired here') : undefined
@@ -133,11 +147,11 @@ export class Circulation<C> {
       let lease: Lease<C> | undefined
       let isWithinCall = true
       this.slots.check(slot)
-      this.#call(
+      this.#checks.call(
         slot,
         { what: 'beforeAcquire', limitMs: validationTimeoutMs, run: () => beforeAcquire(slot.connection) },
         (outcome) => {
-          if (!this.#accepts(outcome)) this.#discard(slot, 'hook')
+          if (!this.#checks.accepts(outcome)) this.#discard(slot, 'hook')
           else if (isWithinCall) lease = this.#lease(slot, now, trace, 0)
           else this.#offer(slot, true)
         },
@@ -156,7 +170,7 @@ export class Circulation<C> {
     if (reason !== undefined) this.#discard(slot, reason)
     else if (this.#manager.reset === undefined && this.options.afterRelease === undefined)
       this.#offer(slot, false)
-    else this.#clean(slot, error)
+    else this.#checks.clean(slot, error)
   }
 
   /** A connection comes back to be closed. */
@@ -185,7 +199,7 @@ export class Circulation<C> {
     if (afterConnect === undefined) {
       this.#offer(slot, true)
     } else {
-      this.#call(
+      this.#checks.call(
         slot,
         { what: 'afterConnect', limitMs: validationTimeoutMs, run: () => afterConnect(connection) },
         (outcome) => {
@@ -218,11 +232,7 @@ export class Circulation<C> {
         { what: 'close', limitMs: closeTimeoutMs, run: () => this.#manager.close(slot.connection) },
         (outcome) => {
           if (!outcome.ok)
-            this.#report(
-              'CLOSE_FAILED',
-              `closing connection ${slot.id} of '${name}' failed: ${textOf(outcome.error)}`,
-              outcome.error,
-            )
+            this.reports.failure('CLOSE_FAILED', `close of connection ${slot.id}`, outcome.error)
           this.slots.free(slot)
           this.onChange()
           this.refill()
@@ -247,7 +257,7 @@ export class Circulation<C> {
       const now = this.#recent()
       const reason = this.#unfit(slot, now, undefined)
       if (reason !== undefined) this.close(slot, reason)
-      else if (this.#needsCheck(slot, now)) this.#check(slot)
+      else if (this.#needsCheck(slot, now)) this.#checks.validate(slot, 'checkout')
       else this.#prepare(slot)
     }
     this.connector.openWanted()
@@ -265,7 +275,7 @@ export class Circulation<C> {
   /** Closes every connection that nobody holds, and gives up every attempt. */
   shut(): void {
     this.closed = true
-    while (this.queue.failHead(() => this.closedError())) continue
+    while (this.queue.failHead(() => this.reports.closed())) continue
     this.connector.abandonAll()
     this.closeIdle('poolClosed')
     for (const slot of [...this.slots.all()]) {
@@ -286,10 +296,6 @@ export class Circulation<C> {
   /** Whether the connection of a lease broke under its borrower. */
   hasBroken(slot: Slot<C>, error: unknown): boolean {
     return slot.lost || this.#isBroken(slot.connection, error)
-  }
-
-  closedError(): PoolClosedError {
-    return new PoolClosedError({ pool: this.options.name, state: this.state() })
   }
 
   /** Leaves no timer behind. */
@@ -374,7 +380,7 @@ export class Circulation<C> {
     if (this.paused || this.queue.size === 0) return this.#rest(slot)
     if (isProven || !this.options.testOnCheckOut || this.options.validationBypassMs > 0)
       return this.#prepare(slot)
-    this.#check(slot)
+    this.#checks.validate(slot, 'checkout')
   }
 
   #rest(slot: Slot<C>): void {
@@ -387,124 +393,19 @@ export class Circulation<C> {
     this.refill()
   }
 
-  #check(slot: Slot<C>): void {
-    if (slot.state !== SlotState.checking) this.slots.check(slot)
-    this.#validate(slot, 'checkout')
-  }
-
-  #validate(slot: Slot<C>, purpose: 'checkout' | 'background' | 'suspicion'): void {
-    const { validationTimeoutMs } = this.options
-    const startedTick = this.slots.tick()
-    this.#call(
-      slot,
-      {
-        what: 'isValid',
-        limitMs: validationTimeoutMs,
-        run: (signal) => this.#manager.isValid(slot.connection, signal),
-      },
-      (outcome) => {
-        if (outcome.ok && outcome.value === true) {
-          slot.checkedAt = this.calls.clock.now()
-          slot.checkedTick = startedTick
-          return this.#offer(slot, true)
-        }
-        if (!outcome.ok)
-          this.#report(
-            'CHECK_FAILED',
-            `isValid of connection ${slot.id} of '${this.options.name}' failed: ${textOf(outcome.error)}`,
-            outcome.error,
-          )
-        this.close(slot, 'invalid')
-        if (purpose !== 'suspicion')
-          this.#suspectOthers(startedTick, !outcome.ok && outcome.error instanceof TimeLimitError)
-        this.refill()
-      },
-    )
-  }
-
-  // One connection failed its check, so the others may be dead too: they are all checked at once. Where the server did not even
-  // answer, nobody counts on them, and callers are served by new connections meanwhile.
-  #suspectOthers(since: number, isSilent: boolean): void {
-    for (const slot of this.slots.idleSlots()) {
-      if (slot.checkedTick > since) continue
-      if (isSilent) this.slots.suspect(slot)
-      else this.slots.check(slot)
-      this.#validate(slot, 'suspicion')
-    }
-  }
-
   // The last step of a checkout: beforeAcquire, then the lease.
   #prepare(slot: Slot<C>): void {
-    const { beforeAcquire, validationTimeoutMs } = this.options
-    if (beforeAcquire === undefined) return this.#deliver(slot)
-    if (slot.state !== SlotState.checking) this.slots.check(slot)
-    this.slots.enterHook(slot)
-    this.#call(
-      slot,
-      { what: 'beforeAcquire', limitMs: validationTimeoutMs, run: () => beforeAcquire(slot.connection) },
-      (outcome) => {
-        if (!this.#accepts(outcome)) return this.#discard(slot, 'hook')
-        const reason = this.#unfit(slot, this.#recent(), undefined)
-        if (reason !== undefined) this.#discard(slot, reason)
-        else this.#deliver(slot)
-      },
-    )
+    if (this.options.beforeAcquire === undefined) this.#deliver(slot)
+    else this.#checks.beforeAcquire(slot)
   }
 
   #deliver(slot: Slot<C>): void {
     const now = this.queue.size > 0 ? this.calls.clock.now() : 0
     const waiter = this.paused ? undefined : this.queue.next(now)
     if (waiter === undefined) return this.#rest(slot)
-    if (slot.checkedTick < waiter.freshSince) return this.#check(slot)
+    if (slot.checkedTick < waiter.freshSince) return this.#checks.validate(slot, 'checkout')
     const lease = this.#lease(slot, now, waiter.trace, Math.max(0, now - waiter.queuedAt))
     this.queue.serve(waiter, lease, now)
-  }
-
-  // At return: the manager's reset, then afterRelease. Nobody has the connection meanwhile.
-  #clean(slot: Slot<C>, error: unknown): void {
-    const { afterRelease, validationTimeoutMs: limitMs } = this.options
-    const { connection } = slot
-    const steps = [
-      { what: 'reset', limitMs, run: (signal: AbortSignal) => this.#manager.reset?.(connection, signal) },
-      { what: 'afterRelease', limitMs, run: () => afterRelease?.(connection, error) },
-    ]
-    this.slots.return(slot)
-    const next = (): void => {
-      const step = steps.shift()
-      if (step === undefined) {
-        slot.lastUsedAt = this.#recent()
-        return this.#offer(slot, false)
-      }
-      this.#call(slot, step, (outcome) => (this.#accepts(outcome) ? next() : this.#discard(slot, 'hook')))
-    }
-    next()
-  }
-
-  #accepts(outcome: Outcome<boolean | void>): boolean {
-    if (outcome.ok) return outcome.value !== false
-    this.#report(
-      'HOOK_FAILED',
-      `a hook of '${this.options.name}' failed: ${textOf(outcome.error)}`,
-      outcome.error,
-    )
-    return false
-  }
-
-  // A call for one connection: what comes of it after the connection was closed meanwhile is nobody's business.
-  #call<T>(
-    slot: Slot<C>,
-    call: { what: string; limitMs: number; run: (signal: AbortSignal) => T | PromiseLike<T> },
-    done: (outcome: Outcome<T>) => void,
-  ): void {
-    const { state } = slot
-    let isSettled = false
-    const abandon = this.calls.bounded(call, (outcome) => {
-      isSettled = true
-      slot.abandon = undefined
-      this.slots.leaveHook(slot)
-      if (slot.state === state) done(outcome)
-    })
-    if (!isSettled) slot.abandon = abandon
   }
 
   #lost(slot: Slot<C>): void {
@@ -515,54 +416,13 @@ export class Circulation<C> {
   }
 
   #connectFailed(error: unknown): void {
-    const { retryConnect, name } = this.options
+    const { retryConnect } = this.options
     const isFinal =
       !retryConnect || this.calls.predicate(() => this.#manager.isFatal?.(error) === true, false)
-    const refused = isFinal && this.queue.failHead(() => this.connectError(error))
-    if (!refused) this.#report('CONNECT_FAILED', `'${name}' could not connect: ${textOf(error)}`, error)
+    const refused = isFinal && this.queue.failHead(() => this.reports.connect(error))
+    if (!refused) this.reports.failure('CONNECT_FAILED', 'connect', error)
     this.onConnectFailed(error, isFinal)
     this.onChange()
     this.refill()
-  }
-
-  connectError(cause: unknown): ConnectError {
-    const { name } = this.options
-    return new ConnectError(
-      `'${name}' could not connect: ${textOf(cause)}. Check the server, its address and the credentials`,
-      { pool: name, state: this.state(), cause },
-    )
-  }
-
-  #leaked(
-    slot: Slot<C>,
-    heldMs: number,
-    trace: Error | undefined,
-    code: 'LEASE_LEAKED' | 'LEASE_ABANDONED' = 'LEASE_LEAKED',
-  ): void {
-    const { name } = this.options
-    const what =
-      code === 'LEASE_LEAKED'
-        ? `has been held for ${Math.round(heldMs)} ms`
-        : `was garbage-collected unreleased after ${Math.round(heldMs)} ms and its connection closed`
-    const error = new PoolError(
-      code,
-      `a lease of '${name}' ${what}: release it when the work is done. It was acquired where the stack says`,
-      { pool: name, state: this.state() },
-    )
-    if (trace?.stack !== undefined)
-      error.stack = `${error.name}: ${error.message}${trace.stack.slice(trace.stack.indexOf('\n'))}`
-    if (channels.leak.hasSubscribers)
-      channels.leak.publish({ pool: name, connection: slot.id, heldMs, stack: trace?.stack })
-    this.calls.report(error)
-  }
-
-  #report(
-    code: 'CHECK_FAILED' | 'HOOK_FAILED' | 'CLOSE_FAILED' | 'CONNECT_FAILED',
-    message: string,
-    cause: unknown,
-  ): void {
-    const { name, onError } = this.options
-    if (onError === undefined && !channels.error.hasSubscribers) return
-    this.calls.report(new PoolError(code, message, { pool: name, state: this.state(), cause }))
   }
 }

@@ -61,7 +61,7 @@ export class Lease<C> {
   }
 
   #held(use: string): Slot<C> {
-    if (this.#slot === undefined) throw this.#circulation.releasedError(use)
+    if (this.#slot === undefined) throw this.#circulation.reports.released(use)
     return this.#slot
   }
 }

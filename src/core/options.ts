@@ -2,6 +2,7 @@ import type { CloseReason } from './close-reason.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { PoolOptionsError } from './errors.ts'
 import type { ConnectionManager } from './manager.ts'
+import { callable, checkArguments, duration, flag, pair, type Rule, show, text, whole } from './rules.ts'
 
 /** CoDel on the queue: when nobody gets a connection within `targetMs` for `intervalMs`, the longest waiters are shed. */
 export interface OverloadOptions {
@@ -94,58 +95,6 @@ export interface AcquireOptions {
 export interface RunOptions extends AcquireOptions {
   /** How often the function is run again, on a fresh connection, when its connection broke meanwhile. Default: 0. */
   readonly retries?: number | undefined
-}
-
-/** What an option or argument may be: the allowed values in words, and the test. */
-interface Rule {
-  readonly allowed: string
-  readonly accepts: (value: unknown) => boolean
-}
-
-const flag: Rule = { allowed: 'true or false', accepts: (value) => typeof value === 'boolean' }
-const callable: Rule = { allowed: 'a function', accepts: (value) => typeof value === 'function' }
-const text: Rule = {
-  allowed: 'a string that is not empty',
-  accepts: (value) => typeof value === 'string' && value !== '',
-}
-
-function whole(min: number, max: 'finite' | 'or Infinity'): Rule {
-  return {
-    allowed: `a whole number >= ${min}${max === 'finite' ? '' : ', or Infinity'}`,
-    accepts: (value) =>
-      typeof value === 'number' &&
-      value >= min &&
-      (Number.isSafeInteger(value) || (max !== 'finite' && value === Infinity)),
-  }
-}
-
-function duration(min: 'from 0' | 'above 0', max: 'finite' | 'or Infinity'): Rule {
-  return {
-    allowed: `milliseconds ${min === 'from 0' ? '>= 0' : '> 0'}${max === 'finite' ? '' : ', or Infinity'}`,
-    accepts: (value) =>
-      typeof value === 'number' &&
-      (min === 'from 0' ? value >= 0 : value > 0) &&
-      (max !== 'finite' || value < Infinity),
-  }
-}
-
-function pair(first: string, second: string, ordered: 'ordered' | 'any order'): Rule {
-  const each = duration('above 0', 'finite')
-  return {
-    allowed: `{ ${first}, ${second} }, each ${each.allowed}${ordered === 'ordered' ? `, ${first} <= ${second}` : ''}, and no other key`,
-    accepts: (value) => {
-      if (typeof value !== 'object' || value === null) return false
-      const fields = value as Record<string, unknown>
-      const [one, two] = [fields[first], fields[second]]
-      const known = Object.keys(fields).every((key) => key === first || key === second)
-      return (
-        known &&
-        each.accepts(one) &&
-        each.accepts(two) &&
-        (ordered === 'any order' || Number(one) <= Number(two))
-      )
-    },
-  }
 }
 
 const REQUIRED_METHODS = ['connect', 'isValid', 'hasBroken', 'close'] as const
@@ -289,31 +238,6 @@ export function checkCall(
   checkArguments(`${call} options`, options, CALLS[call] as Readonly<Record<string, Rule>>, pool)
 }
 
-// Returns the keys whose value is not undefined, so that an explicit undefined means the default.
-function checkArguments(
-  what: string,
-  options: unknown,
-  rules: Readonly<Record<string, Rule>>,
-  pool: string,
-): Record<string, unknown> {
-  if (typeof options !== 'object' || options === null) {
-    throw new PoolOptionsError(pool, what, options, `${what} is ${show(options)}: allowed is an object`)
-  }
-  const given: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(options)) {
-    const rule = Object.hasOwn(rules, key) ? rules[key] : undefined
-    if (rule === undefined) {
-      const known = nearest(key, Object.keys(rules))
-      throw new PoolOptionsError(pool, key, value, `${key} is not one of the ${what}: ${known}`)
-    }
-    if (value === undefined) continue
-    if (!rule.accepts(value))
-      throw new PoolOptionsError(pool, key, value, `${key} is ${show(value)}: allowed is ${rule.allowed}`)
-    given[key] = value
-  }
-  return given
-}
-
 function checkManager(pool: string, manager: unknown): void {
   for (const method of REQUIRED_METHODS) {
     if (typeof manager === 'object' && manager !== null && typeof Reflect.get(manager, method) === 'function')
@@ -325,42 +249,4 @@ function checkManager(pool: string, manager: unknown): void {
       `manager${typeof manager === 'object' && manager !== null ? ` has no method ${method}` : ` is ${show(manager)}`}: allowed is an object with the methods ${REQUIRED_METHODS.join(', ')}`,
     )
   }
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`
-  if (typeof value === 'function') return 'a function'
-  if (typeof value === 'symbol') return String(value)
-  if (typeof value !== 'object' || value === null) return String(value)
-  try {
-    return JSON.stringify(value)
-  } catch {
-    // A value that JSON cannot show (a cycle, a bigint inside) still gets its error, without its content.
-    return 'an object'
-  }
-}
-
-function nearest(key: string, known: readonly string[]): string {
-  const byDistance = known.toSorted((a, b) => distance(key, a) - distance(key, b))
-  return `did you mean ${byDistance[0]}? Known are ${known.join(', ')}`
-}
-
-// Edits (insert, delete, replace) from one word to another, case ignored.
-function distance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= from.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= to.length; j++) {
-      const same = from[i - 1]?.toLowerCase() === to[j - 1]?.toLowerCase()
-      next.push(
-        Math.min(
-          (row[j] as number) + 1,
-          (next[j - 1] as number) + 1,
-          (row[j - 1] as number) + (same ? 0 : 1),
-        ),
-      )
-    }
-    row = next
-  }
-  return row[to.length] as number
 }

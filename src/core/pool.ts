@@ -58,7 +58,7 @@ export class Pool<C> implements AsyncDisposable {
     const { minIdle, acquireTimeoutMs, name } = circulation.options
     let failure: unknown
     circulation.onConnectFailed = (error, isFinal) => {
-      if (isFinal) failure ??= circulation.connectError(error)
+      if (isFinal) failure ??= circulation.reports.connect(error)
     }
     const inTime = await pool.#until(
       () => failure !== undefined || pool.state().idle >= minIdle,
@@ -148,13 +148,13 @@ export class Pool<C> implements AsyncDisposable {
   async dedicated(options?: { readonly signal?: AbortSignal | undefined }): Promise<C> {
     if (options !== undefined) checkCall('dedicated', options, this.options.name)
     const circulation = this.#circulation
-    if (circulation.closed) throw circulation.closedError()
+    if (circulation.closed) throw circulation.reports.closed()
     const signal = options?.signal
     signal?.throwIfAborted()
     try {
       return await circulation.connector.dedicated(signal)
     } catch (error) {
-      throw signal?.aborted === true ? signal.reason : circulation.connectError(error)
+      throw signal?.aborted === true ? signal.reason : circulation.reports.connect(error)
     }
   }
 
@@ -190,7 +190,7 @@ export class Pool<C> implements AsyncDisposable {
     checkCall('resize', sizes, this.options.name)
     const { maxSize = limits.maxSize, minIdle = limits.minIdle } = sizes
     checkSizes({ name: this.options.name, maxSize, minIdle })
-    if (circulation.closed) throw circulation.closedError()
+    if (circulation.closed) throw circulation.reports.closed()
     limits.maxSize = maxSize
     limits.minIdle = minIdle
     const resize = ++this.#resizes

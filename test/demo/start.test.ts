@@ -1,0 +1,90 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { resolve } from 'node:path'
+
+import { expect, inject, test } from 'vitest'
+
+import { readArguments } from '../../demo/arguments.ts'
+import { type Findings, jain, judge } from '../../demo/report.ts'
+
+const START = resolve(import.meta.dirname, '../../demo/start.ts')
+const url = inject('postgresUrl')
+
+function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((done) => {
+    execFile(process.execPath, [START, ...args], (error, stdout, stderr) =>
+      done({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    )
+  })
+}
+
+test.each([
+  [['--size', '0'], "--size is '0': allowed is a whole number from 1 to 100"],
+  [['--seconds', 'x'], "--seconds is 'x': allowed is a whole number from 4 to 600"],
+  [['--url', 'mysql://x'], "--url is 'mysql://x': allowed is postgres://"],
+  [['--nonsense'], "Unknown option '--nonsense'. See --help"],
+])('%j is refused: %s', (argv, message) => {
+  expect(() => readArguments(argv)).toThrow(message)
+})
+
+test('the verdicts can fail', () => {
+  const state = { connections: 9 } as Findings['state']
+  const failure = { atMs: 0, error: 'x' }
+  const findings: Findings = {
+    seconds: 5,
+    seed: 1,
+    retries: 0,
+    size: 1,
+    completed: 1,
+    failures: [failure, failure, failure],
+    longestRequestMs: 60_000,
+    perCaller: [1],
+    faults: [{ what: 'x', recoveryMs: 500, failures: [failure, failure] }],
+    unhandled: 1,
+    connectionsAtServer: 10,
+    state,
+  }
+  expect(judge(findings).map(({ holds }) => holds)).toEqual([false, false, false, false, false])
+  expect(judge({ ...findings, retries: 2 })[2]?.holds).toBe(false)
+  expect(jain([1, 1, 1, 1])).toBe(1)
+  expect(jain([4, 0, 0, 0])).toBe(0.25)
+})
+
+test.skipIf(url === '')(
+  'a short load on a given server keeps every promise and leaves no process behind',
+  async () => {
+    const { code, stdout, stderr } = await run('--seconds', '4', '--json', '--url', url)
+    expect(stderr).toBe('')
+    const found = JSON.parse(stdout) as Findings & { verdicts: { holds: boolean; expectation: string }[] }
+    expect(found.verdicts.filter(({ holds }) => !holds)).toEqual([])
+    expect(found.completed).toBeGreaterThan(100)
+    expect(code).toBe(0)
+  },
+  30_000,
+)
+
+test('a missing server gets one clear line and exit code 1', async () => {
+  const { code, stderr } = await run('--url', 'postgres://x@127.0.0.1:1/x')
+  expect(stderr.trim().split('\n')).toHaveLength(1)
+  expect(stderr).toMatch(/ECONNREFUSED 127\.0\.0\.1:1/)
+  expect(code).toBe(1)
+}, 30_000)
+
+test.skipIf(url === '')(
+  'Ctrl-C ends it cleanly with what was seen so far',
+  async () => {
+    const child = spawn(process.execPath, [START, '--url', url, '--seconds', '60'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let text = ''
+    child.stdout.setEncoding('utf8')
+    for await (const chunk of child.stdout) {
+      text += String(chunk)
+      if (text.includes('in use')) child.kill('SIGINT')
+    }
+    if (child.exitCode === null) await once(child, 'exit')
+    expect(child.exitCode).toBe(130)
+    expect(text).toContain('Interrupted')
+  },
+  30_000,
+)
