@@ -275,7 +275,8 @@ export class Circulation<C> {
   /** Closes every connection that nobody holds, and gives up every attempt. */
   shut(): void {
     this.closed = true
-    while (this.queue.failHead(() => this.reports.closed())) continue
+    const state = this.state()
+    while (this.queue.failHead(() => this.reports.closed(state))) continue
     this.connector.abandonAll()
     this.closeIdle('poolClosed')
     for (const slot of [...this.slots.all()]) {
@@ -384,7 +385,8 @@ export class Circulation<C> {
   }
 
   #rest(slot: Slot<C>): void {
-    this.slots.rest(slot)
+    // An idle one that was about to be delivered, when overload control shed all who waited.
+    if (slot.state !== SlotState.idle) this.slots.rest(slot)
     this.#housekeeping.wake()
   }
 

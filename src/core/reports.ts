@@ -17,8 +17,8 @@ export class Reports<C> {
     this.#state = state
   }
 
-  closed(): PoolClosedError {
-    return new PoolClosedError({ pool: this.#options.name, state: this.#state() })
+  closed(state: PoolState = this.#state()): PoolClosedError {
+    return new PoolClosedError({ pool: this.#options.name, state })
   }
 
   released(use: string): LeaseReleasedError {

@@ -66,6 +66,8 @@ const options = fc.record({
   idleTimeoutMs: fc.constantFrom(300, Infinity),
   keepaliveMs: fc.constantFrom(200, Infinity),
   queueStrategy: fc.constantFrom('fifo' as const, 'lifo' as const),
+  overload: fc.constantFrom(undefined, { targetMs: 20, intervalMs: 100 }),
+  leakThresholdMs: fc.constantFrom(100, Infinity),
   withHooks: fc.boolean(),
 })
 

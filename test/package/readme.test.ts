@@ -20,6 +20,7 @@ test.skipIf(url === '')('the quick start of the README runs as it stands', async
         file,
         code
           .replaceAll("'cenote'", "'../../src/index.ts'")
+          .replaceAll("'cenote/testing'", "'../../src/testing/index.ts'")
           .replaceAll("'cenote/pg'", "'../../src/managers/pg.ts'"),
       )
       const { stdout } = await promisify(execFile)(process.execPath, [file], {
