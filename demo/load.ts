@@ -1,4 +1,4 @@
-import type { Pool } from '../src/index.ts'
+import { isPoolError, type Pool } from '../src/index.ts'
 import type { PgClient } from '../src/managers/pg.ts'
 
 /** One request that failed. */
@@ -69,6 +69,7 @@ export class Load {
       )
       this.completed++
     } catch (error) {
+      if (this.#isStopped && isPoolError(error)) return
       this.failures.push({ atMs: startedAt - this.#startedAt, error: describe(error) })
     }
     this.longestRequestMs = Math.max(this.longestRequestMs, performance.now() - startedAt)

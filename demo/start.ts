@@ -11,13 +11,17 @@ import { type Fault, type Findings, formatReport, judge } from './report.ts'
 
 const APPLICATION = `cenote-demo-${process.pid}`
 const SERVER_DOWN_MS = 2_000
+// Longer than any deadline of the pool: the verdict is clear by then.
+const LONGEST_RECOVERY_MS = 40_000
+const SECOND_SIGNAL_MS = 1_000
 
 const interrupted = new AbortController()
-let signals = 0
+let interruptedAt = Infinity
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
-    signals++
-    if (signals > 1) process.exit(130)
+    // npm passes on a Ctrl-C that the terminal has sent already: only a later one is a second one.
+    if (performance.now() - interruptedAt > SECOND_SIGNAL_MS) process.exit(130)
+    interruptedAt = Math.min(interruptedAt, performance.now())
     interrupted.abort()
   })
 }
@@ -102,10 +106,12 @@ async function runLoad(
     if (!interrupted.signal.aborted) throw error
   } finally {
     clearInterval(progress)
-    await load.stop()
   }
+  // A Ctrl-C of a terminal also reaches the embedded server: then there is nobody left to ask.
+  if (interrupted.signal.aborted) void pool.close({ timeoutMs: 1_000 })
+  await load.stop()
   const { completed, failures, longestRequestMs, perCaller } = load
-  const connectionsAtServer = await countBackends(url)
+  const connectionsAtServer = interrupted.signal.aborted ? undefined : await countBackends(url)
   const state = pool.state()
   return {
     seconds,
@@ -133,7 +139,7 @@ async function fault(
   const { connections } = pool.state()
   await strike()
   const startedAt = performance.now()
-  await load.fullThroughput(connections)
+  await Promise.race([load.fullThroughput(connections), pause(LONGEST_RECOVERY_MS, false)])
   const recoveryMs = performance.now() - startedAt
   // Answers of queries that were in flight may still be on their way to their callers.
   await pause(500)
@@ -179,8 +185,8 @@ async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>
   }
 }
 
-function pause(ms: number): Promise<void> {
-  return sleep(ms, undefined, { signal: interrupted.signal })
+function pause(ms: number, ref = true): Promise<void> {
+  return sleep(ms, undefined, { signal: interrupted.signal, ref })
 }
 
 function oneLine(error: unknown): string {

@@ -88,3 +88,22 @@ test.skipIf(url === '')(
   },
   30_000,
 )
+
+test('Ctrl-C in a terminal, which reaches the embedded server too and us twice, leaves nothing behind', async () => {
+  const child = spawn(process.execPath, [START, '--seconds', '60'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  })
+  let text = ''
+  child.stdout.setEncoding('utf8')
+  for await (const chunk of child.stdout) {
+    text += String(chunk)
+    if (!text.includes('in use') || child.killed) continue
+    process.kill(-child.pid!, 'SIGINT')
+    child.kill('SIGINT')
+  }
+  if (child.exitCode === null) await once(child, 'exit')
+  expect(child.exitCode).toBe(130)
+  expect(text).toContain('Interrupted')
+  expect(() => process.kill(-child.pid!, 0)).toThrow('ESRCH')
+}, 60_000)
