@@ -138,7 +138,7 @@ export class Circulation<C> {
     for (;;) {
       const slot = this.#isHalted() ? undefined : this.slots.peekIdle(queueStrategy)
       if (slot === undefined) return undefined
-      const now = this.#recent()
+      const now = this.options.clock.now()
       const reason = this.#unfit(slot, now, undefined)
       if (reason !== undefined) {
         this.#discard(slot, reason)
@@ -254,7 +254,7 @@ export class Circulation<C> {
     while (this.queue.size > this.slots.checking && !this.#isHalted(true)) {
       const slot = this.slots.peekIdle(this.options.queueStrategy)
       if (slot === undefined) break
-      const now = this.#recent()
+      const now = this.options.clock.now()
       const reason = this.#unfit(slot, now, undefined)
       if (reason !== undefined) this.close(slot, reason)
       else if (this.#needsCheck(slot, now)) this.#checks.validate(slot, 'checkout')
@@ -314,7 +314,7 @@ export class Circulation<C> {
     while (!this.#isHalted()) {
       const slot = this.slots.peekIdle(this.options.queueStrategy)
       if (slot === undefined) return undefined
-      const now = this.#recent()
+      const now = this.options.clock.now()
       const reason = this.#unfit(slot, now, undefined)
       if (reason !== undefined) this.#discard(slot, reason)
       else if (testOnCheckOut && this.#needsCheck(slot, now)) return undefined

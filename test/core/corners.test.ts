@@ -244,3 +244,19 @@ test('close rejects 100,000 waiters at once', async () => {
   void pool.close()
   expect(new Set(await Promise.all(waits))).toEqual(new Set(['PoolClosedError']))
 })
+
+test("a blocked event loop hands out no connection unchecked, and shortens nobody's deadline", async () => {
+  const manager = new ScriptedManager()
+  const pool = new Pool(manager, { maxSize: 1, validationBypassMs: 20 })
+  ;(await pool.acquire()).release()
+  const end = performance.now() + 40
+  while (performance.now() < end) continue
+  const lease = await pool.acquire()
+  expect(manager.calls.isValid).toBe(1)
+  const startedAt = performance.now()
+  const late = pool.acquire({ timeoutMs: 30 })
+  await expect(late).rejects.toMatchObject({ name: 'AcquireTimeoutError' })
+  expect(performance.now() - startedAt).toBeGreaterThanOrEqual(29)
+  lease.release()
+  await pool.close()
+})

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 
 import { expect, inject, test } from 'vitest'
 
+import { startPostgres } from '../../servers/postgres.ts'
 import { readArguments } from '../../demo/arguments.ts'
 import { type Findings, jain, judge } from '../../demo/report.ts'
 
@@ -62,6 +63,29 @@ test.skipIf(url === '')(
   },
   30_000,
 )
+
+test('a wrong password gets one clear line at once', async () => {
+  const server = await startPostgres()
+  try {
+    const { code, stderr } = await run('--url', server.url.replace('cenote@', 'wrong@'))
+    expect(stderr.trim()).toMatch(/^cenote demo: .*password authentication failed for user "postgres".*$/)
+    expect(code).toBe(1)
+  } finally {
+    await server.destroy()
+  }
+}, 30_000)
+
+test('a port in use gets one clear line', async () => {
+  const server = await startPostgres()
+  try {
+    const { port } = new URL(server.url)
+    const { code, stderr } = await run('--port', port)
+    expect(stderr.trim()).toBe(`cenote demo: port ${port} is in use: choose another`)
+    expect(code).toBe(1)
+  } finally {
+    await server.destroy()
+  }
+}, 30_000)
 
 test('a missing server gets one clear line and exit code 1', async () => {
   const { code, stderr } = await run('--url', 'postgres://x@127.0.0.1:1/x')

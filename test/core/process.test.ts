@@ -1,0 +1,45 @@
+import { execFile } from 'node:child_process'
+import { resolve } from 'node:path'
+import { promisify } from 'node:util'
+
+import { expect, test } from 'vitest'
+
+const SRC = resolve(import.meta.dirname, '../../src')
+
+async function runScript(body: string): Promise<string> {
+  const script = `
+    import { Pool } from '${SRC}/index.ts'
+    const manager = { connect: async () => ({}), isValid: () => true, hasBroken: () => false, close: async () => {} }
+    ${body}`
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module-typescript', '-e', script],
+    { timeout: 15_000 },
+  )
+  return stdout.trim()
+}
+
+test('promise 22: a process with an idle pool that was never closed ends by itself', async () => {
+  const body = `
+    const pool = new Pool(manager, { minIdle: 2, keepaliveMs: 60_000, leakThresholdMs: 60_000 })
+    const lease = await pool.acquire()
+    console.log('done')`
+  expect(await runScript(body)).toBe('done')
+})
+
+test('promise 22: a waiting acquire keeps its process alive until its deadline, although nothing else does', async () => {
+  const body = `
+    const pool = new Pool(manager, { maxSize: 1 })
+    const lease = await pool.acquire()
+    pool.acquire({ timeoutMs: 200 }).catch((error) => console.log(error.phase))`
+  expect(await runScript(body)).toBe('queue')
+})
+
+test('promise 23: an awaited close settles although nothing else keeps the process alive', async () => {
+  const body = `
+    const pool = new Pool({ ...manager, close: () => new Promise(() => {}) }, { maxSize: 2, closeTimeoutMs: 50 })
+    const lease = await pool.acquire()
+    ;(await pool.acquire()).release()
+    console.log(JSON.stringify(await pool.close({ timeoutMs: 200 })))`
+  expect(await runScript(body)).toBe('{"closed":1,"abandoned":1}')
+})
