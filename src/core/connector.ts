@@ -146,7 +146,7 @@ export class Connector<C> {
       permit.controller,
       lost,
       (outcome) => {
-        if (outcome.ok) slot = this.#fill(permit, outcome.value)
+        if (outcome.ok) this.#fill(permit, outcome.value, (opened) => (slot = opened))
         else this.#fail(permit, outcome.error)
       },
       (abandon) => (permit.abandon = abandon),
@@ -205,10 +205,10 @@ export class Connector<C> {
     })
   }
 
-  #fill(permit: Permit, connection: C): Slot<C> | undefined {
+  #fill(permit: Permit, connection: C, own: (slot: Slot<C>) => void): void {
     if (permit.spent) {
       this.closeStray(connection)
-      return undefined
+      return
     }
     const now = this.#calls.clock.now()
     this.#failingSince = undefined
@@ -217,6 +217,8 @@ export class Connector<C> {
     this.#retry.clear()
     const slot = this.#slots.fill(permit, connection, now, this.expiresAt(now))
     slot.lost = permit.lost
+    // Before anybody is told of it: from here on its end is the slot's.
+    own(slot)
     if (channels.open.hasSubscribers) {
       channels.open.publish({
         pool: this.#options.name,
@@ -225,7 +227,6 @@ export class Connector<C> {
       })
     }
     this.#events.opened(slot)
-    return slot
   }
 
   #fail(permit: Permit, error: unknown): void {

@@ -144,14 +144,16 @@ test('promise 19: a leased connection is never cut by age, and is closed when it
 })
 
 test('promise 19: where minIdle needs it, an old connection is replaced before it expires', async () => {
-  const { pool, clock } = make({
-    maxLifetimeMs: 1_000,
-    reapIntervalMs: 50,
-    minIdle: 2,
-    maxSize: 10,
-    lifetimeJitter: 0,
-  })
-  await settle()
+  const manager = new ScriptedManager()
+  const clock = new VirtualClock()
+  const connect = manager.connect.bind(manager)
+  manager.connect = async (context) => {
+    await new Promise<void>((resolve) => void clock.setTimeout(resolve, 30))
+    return connect(context)
+  }
+  const options = { maxLifetimeMs: 1_000, reapIntervalMs: 50, minIdle: 2, maxSize: 10, lifetimeJitter: 0 }
+  const pool = new Pool(manager, { ...options, clock })
+  await clock.advance(100)
   let least = Infinity
   for (let time = 0; time < 5_000; time += 10) {
     await clock.advance(10)
@@ -159,6 +161,27 @@ test('promise 19: where minIdle needs it, an old connection is replaced before i
   }
   expect(least).toBe(2)
   expect(pool.state().statistics.closed.lifetime).toBeGreaterThanOrEqual(8)
+})
+
+test('promise 20: a connection that was checked in the background keeps its place among the idle ones', async () => {
+  const { pool, clock } = make({ maxSize: 2, keepaliveMs: 100, idleTimeoutMs: 10_000 })
+  const [a, b] = [await pool.acquire(), await pool.acquire()]
+  a.release()
+  await clock.advance(70)
+  b.release()
+  await clock.advance(70)
+  expect((await pool.acquire()).connection.id).toBe(1)
+})
+
+test('promise 11: a hook during which its connection is lost hands out nothing', async () => {
+  let isOn = true
+  const beforeAcquire = (connection: ScriptedConnection): void => {
+    if (isOn) connection.lost()
+    isOn = false
+  }
+  const { pool } = make({ maxSize: 1, beforeAcquire })
+  expect((await pool.acquire()).connection.id).toBe(2)
+  expect(pool.state().statistics.closed.lost).toBe(1)
 })
 
 test('lifetimes are shortened by a random part, drawn once at birth', async () => {
