@@ -16,7 +16,14 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
   '.': { core: 'all' },
   core: { core: 'all', 'node:diagnostics_channel': 'all', 'node:async_hooks': 'all' },
   managers: { core: 'type', 'node:net': 'all', 'node:tls': 'all' },
-  testing: { core: 'type', testing: 'all' },
+  testing: {
+    '.': 'all',
+    core: 'type',
+    testing: 'all',
+    'node:assert/strict': 'all',
+    'node:net': 'all',
+    'node:util': 'all',
+  },
 }
 
 /** The imports that the rules forbid, each as a line of text. */

@@ -1,0 +1,55 @@
+import { checkCases } from './check.ts'
+import { closeCases } from './close.ts'
+import { connectCases, fatalCase } from './connect.ts'
+import type { MakeManager, ManagerFaults } from './faults.ts'
+import { lossCases } from './loss.ts'
+import { dirtyCase, pooledCases } from './pooled.ts'
+import { Trial } from './trial.ts'
+
+/** One thing that every manager must do. */
+export interface CaseDefinition {
+  readonly title: string
+  /** The faults without which it cannot be tried. */
+  readonly needs: readonly ('kill' | 'server' | 'count')[]
+  run<C>(trial: Trial<C>): Promise<void>
+}
+
+/** One case of the suite for one manager. */
+export interface ConformanceCase {
+  readonly title: string
+  /** The names of the faults that it needs and that were not given. */
+  readonly missing: readonly string[]
+  /** Rejects with an AssertionError where the manager does not do what it must. */
+  run(): Promise<void>
+}
+
+/**
+ * The cases of {@link describeManager} as a list, for a test runner that has no `describe`, or for proving that a case
+ * can fail.
+ */
+export function conformanceCases<C>(
+  makeManager: MakeManager<C>,
+  faults: ManagerFaults<C> = {},
+): readonly ConformanceCase[] {
+  const definitions: CaseDefinition[] = [
+    ...connectCases,
+    ...Object.keys(faults.fatal ?? {}).map((wrong) => fatalCase(wrong)),
+    ...checkCases,
+    ...lossCases,
+    ...closeCases,
+    ...pooledCases,
+    ...Object.keys(faults.dirty ?? {}).map((state) => dirtyCase(state)),
+  ]
+  return definitions.map(({ title, needs, run }) => ({
+    title,
+    missing: needs.filter((need) => faults[need] === undefined),
+    run: async () => {
+      const trial = new Trial(makeManager, faults)
+      try {
+        await run(trial)
+      } finally {
+        await trial.end()
+      }
+    },
+  }))
+}

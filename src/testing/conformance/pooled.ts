@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict'
+
+import type { ConnectContext, ConnectionManager } from '../../core/manager.ts'
+import { Pool, type PoolOptions } from '../../index.ts'
+import type { CaseDefinition } from './case.ts'
+import type { Trial } from './trial.ts'
+
+/** What a manager must do in the hands of a pool. */
+export const pooledCases: readonly CaseDefinition[] = [
+  {
+    title: 'pool: many callers share a few connections, and nothing is left when it is closed',
+    needs: [],
+    run: async (trial) => {
+      const { pool, manager } = poolOf(trial, { maxSize: 3 })
+      await trial.inTime(
+        Promise.all(
+          Array.from({ length: 20 }, () => pool.run((connection) => trial.use(manager, connection))),
+        ),
+        '20 runs on 3 connections',
+      )
+      assert(pool.state().connections <= 3)
+      await endsCleanly(trial, pool, manager)
+    },
+  },
+  {
+    title: 'pool: a connection that the server killed while it was idle is never handed out',
+    needs: ['kill'],
+    run: async (trial) => {
+      const { pool, manager } = poolOf(trial, { maxSize: 2, validationBypassMs: 0 })
+      const lease = await acquire(trial, pool)
+      const killed = lease.connection
+      lease.release()
+      await trial.kill(killed)
+      await pool.run(async (connection) => {
+        assert.notEqual(connection, killed, 'the connection that the server killed was handed out')
+        await trial.use(manager, connection)
+      })
+      await endsCleanly(trial, pool, manager)
+    },
+  },
+  {
+    title: 'pool: a connection that the server killed while it was leased is closed when it comes back',
+    needs: ['kill'],
+    run: async (trial) => {
+      const { pool, manager } = poolOf(trial, { maxSize: 1 })
+      const lease = await acquire(trial, pool)
+      const killed = lease.connection
+      await trial.kill(killed)
+      await trial.until(() => manager.hasBroken(killed), 'hasBroken is true for a killed connection')
+      lease.release()
+      await pool.run(async (connection) => {
+        assert.notEqual(connection, killed, 'the connection that the server killed was handed out')
+        await trial.use(manager, connection)
+      })
+      await endsCleanly(trial, pool, manager)
+    },
+  },
+  {
+    title:
+      'pool: a server that does not answer costs a caller its deadline and no more, and is found when it is back',
+    needs: ['server'],
+    run: async (trial) => {
+      const { proxy, manager: proxied } = await trial.proxied()
+      const { pool, manager } = poolOf(
+        trial,
+        {
+          maxSize: 2,
+          acquireTimeoutMs: 300,
+          connectTimeoutMs: 150,
+          connectBackoff: { minMs: 10, maxMs: 50 },
+        },
+        proxied,
+      )
+      proxy.blackhole()
+      const failure = await trial.inTime(
+        pool.acquire().then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
+        'an acquire with a deadline of 300 ms',
+      )
+      assert(failure !== undefined, 'a connection was handed out although the server did not answer')
+      proxy.cut()
+      proxy.heal()
+      await trial.inTime(
+        pool.run((connection) => trial.use(manager, connection), { timeoutMs: trial.timeoutMs }),
+        'a run after the server was back',
+      )
+      await trial.inTime(pool.close(), 'pool.close')
+      await trial.nothingLeft()
+      manager.closedOnce()
+    },
+  },
+  {
+    title: 'pool: closed while it connects and while a connection is leased, it leaves nothing behind',
+    needs: [],
+    run: async (trial) => {
+      const { pool, manager } = poolOf(trial, { maxSize: 3, minIdle: 3 })
+      const lease = await acquire(trial, pool)
+      const waiting = pool.acquire().then(
+        ({ release }) => release,
+        () => undefined,
+      )
+      const closing = pool.close({ timeoutMs: 50 })
+      await trial.inTime(closing, 'pool.close')
+      lease.release()
+      await waiting
+      await trial.nothingLeft()
+      manager.closedOnce()
+    },
+  },
+]
+
+/** Whether a state that a borrower left behind is kept from the next one. */
+export function dirtyCase(state: string): CaseDefinition {
+  return {
+    title: `pool: ${state} never reaches the next borrower`,
+    needs: [],
+    run: async (trial) => {
+      const dirty = trial.faults.dirty?.[state]
+      assert(dirty !== undefined)
+      const { pool, manager } = poolOf(trial, { maxSize: 1 })
+      for (let round = 0; round < 3; round++) {
+        const lease = await acquire(trial, pool)
+        await trial.inTime(Promise.resolve(dirty.leave(lease.connection)), 'leave')
+        lease.release()
+        await pool.run(async (connection) => {
+          const isClean = await trial.inTime(Promise.resolve(dirty.isClean(connection)), 'isClean')
+          assert.equal(isClean, true, `the next borrower found ${state}`)
+          await trial.use(manager, connection)
+        })
+      }
+      await endsCleanly(trial, pool, manager)
+    },
+  }
+}
+
+/** A manager that counts how often each connection is closed. */
+class CountingManager<C> implements ConnectionManager<C> {
+  readonly #inner: ConnectionManager<C>
+  readonly #closes = new Map<C, number>()
+
+  constructor(inner: ConnectionManager<C>) {
+    this.#inner = inner
+    // The pool looks whether an optional method is there.
+    if (inner.reset !== undefined) this.reset = (connection, signal) => inner.reset?.(connection, signal)
+    if (inner.isFatal !== undefined) this.isFatal = (error) => inner.isFatal?.(error) === true
+  }
+
+  reset?: NonNullable<ConnectionManager<C>['reset']>
+  isFatal?: (error: unknown) => boolean
+
+  async connect(context: ConnectContext): Promise<C> {
+    const connection = await this.#inner.connect(context)
+    this.#closes.set(connection, 0)
+    return connection
+  }
+
+  isValid(connection: C, signal: AbortSignal): boolean | Promise<boolean> {
+    return this.#inner.isValid(connection, signal)
+  }
+
+  hasBroken(connection: C, error?: unknown): boolean {
+    return this.#inner.hasBroken(connection, error)
+  }
+
+  close(connection: C): void | Promise<void> {
+    this.#closes.set(connection, (this.#closes.get(connection) ?? 0) + 1)
+    return this.#inner.close(connection)
+  }
+
+  /** Every connection that was ever opened has been closed once and no more. */
+  closedOnce(): void {
+    for (const times of this.#closes.values())
+      assert.equal(times, 1, `a connection was closed ${times} times`)
+  }
+}
+
+function poolOf<C>(
+  trial: Trial<C>,
+  options: PoolOptions<C>,
+  inner: ConnectionManager<C> = trial.make(),
+): { pool: Pool<C>; manager: CountingManager<C> } {
+  const manager = new CountingManager(inner)
+  const pool = new Pool<C>(manager, { name: 'conformance', acquireTimeoutMs: trial.timeoutMs, ...options })
+  trial.after(() => pool.close({ timeoutMs: 0 }))
+  return { pool, manager }
+}
+
+async function acquire<C>(trial: Trial<C>, pool: Pool<C>): ReturnType<Pool<C>['acquire']> {
+  return await trial.inTime(pool.acquire(), 'pool.acquire')
+}
+
+async function endsCleanly<C>(trial: Trial<C>, pool: Pool<C>, manager: CountingManager<C>): Promise<void> {
+  const { abandoned } = await trial.inTime(pool.close(), 'pool.close')
+  assert.equal(abandoned, 0)
+  await trial.nothingLeft()
+  manager.closedOnce()
+}
