@@ -15,6 +15,7 @@ interface Import {
 const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> = {
   '.': { core: 'all' },
   core: { core: 'all', 'node:diagnostics_channel': 'all', 'node:async_hooks': 'all' },
+  compat: { '.': 'all', compat: 'all', managers: 'all', 'node:events': 'all' },
   managers: { core: 'type', 'node:net': 'all', 'node:tls': 'all' },
   testing: {
     '.': 'all',

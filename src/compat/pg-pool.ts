@@ -1,0 +1,344 @@
+import { EventEmitter } from 'node:events'
+
+import {
+  AcquireTimeoutError,
+  ConnectError,
+  type Lease,
+  Pool as CorePool,
+  PoolClosedError,
+  type PoolOptions,
+} from '../index.ts'
+
+import { settle } from './callback.ts'
+import {
+  called,
+  type ClientClass,
+  ClientManager,
+  type PgPoolClient,
+  type Release,
+} from './pg-pool/clients.ts'
+
+export type { PgPoolClient, Release } from './pg-pool/clients.ts'
+
+type Callback<T extends unknown[] = []> = (error: Error | undefined, ...rest: Partial<T>) => unknown
+type PoolCore = CorePool<PgPoolClient>
+
+/** Options of {@link Pool}: those of pg-pool, and all of `pg.Client`, which get them unchanged. */
+export interface PgPoolOptions {
+  /** Clients at the most. Default: 10. */
+  readonly max?: number | undefined
+  /** Another name of `max`. */
+  readonly poolSize?: number | undefined
+  /** Clients kept ready from the start. pg-pool opens none before they are asked for. Default: 0. */
+  readonly min?: number | undefined
+  /** Checkouts before a client is replaced. Default: no limit. */
+  readonly maxUses?: number | undefined
+  /** An idle client does not keep the process alive. Default: false. */
+  readonly allowExitOnIdle?: boolean | undefined
+  /** Default: 0: no limit. */
+  readonly maxLifetimeSeconds?: number | undefined
+  /** Idle for longer: ended. 0 or null: never. Default: 10000. */
+  readonly idleTimeoutMillis?: number | null | undefined
+  /** Limit of one `connect`, waiting included. Default: 0: none. */
+  readonly connectionTimeoutMillis?: number | undefined
+  readonly log?: ((...messages: unknown[]) => void) | undefined
+  /** The class of the clients. Default: that of the installed package `pg`. */
+  readonly Client?: ClientClass | undefined
+  /** The class of the promises that are returned. Default: Promise. */
+  readonly Promise?: PromiseConstructorLike | undefined
+  /** Prepares a new client before its first use. What it fails with is what `connect` fails with. */
+  readonly onConnect?: ((client: any) => unknown) | undefined
+  /** Judges a new client: calls back with an error when it may not be used. */
+  readonly verify?: ((client: any, callback: (error?: Error | null) => void) => unknown) | undefined
+  /** Options of the pool underneath, over those that follow from the above: `name`, `overload`, hooks, … */
+  readonly core?: PoolOptions<PgPoolClient> | undefined
+  readonly [option: string]: unknown
+}
+
+const ENDED = 'Cannot use a pool after calling end on the pool'
+
+/**
+ * The class `Pool` of pg-pool 3, which is `pg.Pool`, over a pool of cenote: the same options, methods in promise and callback
+ * form, counters, events and clients, without its faults: who waits when the pool is ended is told so, callbacks run in their
+ * caller's async context, a client in a transaction never reaches the next caller, a dead one neither, and an error of an idle
+ * client ends the process no more when nobody listens.
+ */
+export class Pool extends EventEmitter implements AsyncDisposable {
+  /** The options given, with defaults. */
+  readonly options: PgPoolOptions & { max: number; min: number; maxUses: number }
+  readonly Client: ClientClass | undefined
+  readonly Promise: PromiseConstructorLike
+  readonly log: (...messages: unknown[]) => void
+  /** `end` has been called. */
+  ending = false
+  /** `end` is done. */
+  ended = false
+  readonly #core: PoolCore
+  readonly #manager: ClientManager
+  readonly #waiting = new Set<AbortController>()
+  readonly #born = new Map<PgPoolClient, number>()
+  readonly #leased = new Set<PgPoolClient>()
+  #onReturn: () => void = () => {}
+
+  constructor(options: PgPoolOptions = {}, Client?: ClientClass) {
+    super()
+    const idleTimeoutMillis = options.idleTimeoutMillis === undefined ? 10_000 : options.idleTimeoutMillis
+    this.options = {
+      ...options,
+      max: options.max || options.poolSize || 10,
+      min: options.min || 0,
+      maxUses: options.maxUses || Infinity,
+      allowExitOnIdle: options.allowExitOnIdle ?? false,
+      maxLifetimeSeconds: options.maxLifetimeSeconds ?? 0,
+      idleTimeoutMillis,
+    }
+    hide(this.options, options)
+    this.Client = options.Client ?? Client
+    this.Promise = options.Promise ?? Promise
+    this.log = options.log ?? (() => {})
+    this.#manager = new ClientManager(this)
+    const lifetimeMs = (options.maxLifetimeSeconds || Infinity) * 1_000
+    const idleMs = idleTimeoutMillis || Infinity
+    const limitMs = options.connectionTimeoutMillis || Infinity
+    this.#core = new CorePool<PgPoolClient>(this.#manager, {
+      maxSize: this.options.max,
+      minIdle: Math.min(this.options.min, this.options.max),
+      queueStrategy: 'lifo',
+      maxUses: this.options.maxUses,
+      maxLifetimeMs: lifetimeMs,
+      lifetimeJitter: 0,
+      idleTimeoutMs: idleMs,
+      reapIntervalMs: Math.min(Math.max(Math.min(idleMs, lifetimeMs) / 100, 1), 1_000),
+      acquireTimeoutMs: limitMs,
+      connectTimeoutMs: limitMs,
+      retryConnect: false,
+      onError: (error) => this.log('a failure that belongs to no caller', error),
+      ...options.core,
+      afterConnect: async (client) => {
+        await options.onConnect?.(client)
+        this.#born.set(client, performance.now())
+        this.emit('connect', client)
+        await options.core?.afterConnect?.(client)
+        if (options.verify !== undefined) await verify(client, options.verify)
+      },
+    })
+  }
+
+  /** The pool underneath, for its state and telemetry. */
+  get core(): CorePool<PgPoolClient> {
+    return this.#core
+  }
+
+  /** Who waits for a client and has none being opened for it. */
+  get waitingCount(): number {
+    const { waiting, opening } = this.#core.state()
+    return Math.max(0, waiting - opening)
+  }
+
+  get idleCount(): number {
+    return this.#core.state().idle
+  }
+
+  /** Clients in use that have lived for longer than maxLifetimeSeconds. */
+  get expiredCount(): number {
+    const limitMs = (this.options.maxLifetimeSeconds || Infinity) * 1_000
+    const now = performance.now()
+    return [...this.#leased].filter((client) => now - (this.#born.get(client) ?? now) >= limitMs).length
+  }
+
+  get totalCount(): number {
+    const { connections, opening } = this.#core.state()
+    return connections + opening
+  }
+
+  /** A client, to be given back by its `release`. */
+  connect(): Promise<PgPoolClient>
+  connect(
+    callback: (error: Error | undefined, client: PgPoolClient | undefined, release: Release) => unknown,
+  ): void
+  connect(
+    callback?: (error: Error | undefined, client: PgPoolClient | undefined, release: Release) => unknown,
+  ): Promise<PgPoolClient> | void {
+    const connected = this.#connect()
+    if (callback === undefined) return this.#promise(connected)
+    settle(
+      connected,
+      (client) => callback(undefined, client, client.release),
+      (error) => callback(error, undefined, () => {}),
+    )
+  }
+
+  /** One query on a client of the pool's choice. A client whose query failed is ended, as with pg-pool. */
+  query(text: any, ...rest: any[]): any {
+    const callback = rest.find((argument): argument is Callback<[unknown]> => typeof argument === 'function')
+    const values = rest.filter((argument) => argument !== callback)
+    if (typeof text === 'function') {
+      const error = new Error('Passing a function as the first parameter to pool.query is not supported')
+      setImmediate(() => text(error))
+      return undefined
+    }
+    const queried = this.#query(text, values)
+    if (callback === undefined) return this.#promise(queried)
+    settle(
+      queried,
+      (result) => callback(undefined, result),
+      (error) => callback(error),
+    )
+    return undefined
+  }
+
+  /**
+   * Refuses new work, tells those who wait for a client in use, waits for the clients in use to be released, and ends all.
+   * Rejects when it was called before.
+   */
+  end(): Promise<void>
+  end(callback: (error?: Error) => unknown): void
+  end(callback?: (error?: Error) => unknown): Promise<void> | void {
+    const ended = this.#end()
+    if (callback === undefined) return this.#promise(ended)
+    settle(ended, () => callback(), callback)
+  }
+
+  /** Same as `end()`, and nothing when that was called before. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.ending) await this.end()
+  }
+
+  async #connect(): Promise<PgPoolClient> {
+    if (this.ending) throw new Error(ENDED)
+    const controller = new AbortController()
+    this.#waiting.add(controller)
+    try {
+      const lease = await this.#core.acquire({ signal: controller.signal })
+      return this.#lend(lease)
+    } catch (error) {
+      throw translate(error)
+    } finally {
+      this.#waiting.delete(controller)
+      this.#onReturn()
+    }
+  }
+
+  #lend(lease: Lease<PgPoolClient>): PgPoolClient {
+    const client = lease.connection
+    this.#leased.add(client)
+    this.#manager.lent(client)
+    if (this.options.allowExitOnIdle === true) client.ref?.()
+    let isReleased = false
+    client.release = (error) => {
+      if (isReleased) throw new Error('Release called on client which has already been released to the pool.')
+      isReleased = true
+      this.#release(lease, client, error)
+    }
+    this.emit('acquire', client)
+    return client
+  }
+
+  #release(lease: Lease<PgPoolClient>, client: PgPoolClient, error: Error | boolean | undefined): void {
+    client._poolUseCount = (client._poolUseCount ?? 0) + 1
+    if (client._poolUseCount >= this.options.maxUses) this.log('remove expended client')
+    this.#leased.delete(client)
+    this.#manager.returned(client)
+    this.emit('release', error, client)
+    if (this.options.allowExitOnIdle === true) client.unref?.()
+    if (error === undefined || error === false || error === null) lease.release()
+    else lease.destroy()
+    this.#onReturn()
+  }
+
+  async #query(text: unknown, values: readonly unknown[]): Promise<unknown> {
+    const client = await this.#connect()
+    // Of a client that dies the driver may tell its 'error' event only, and not the query.
+    const died = Promise.withResolvers<never>()
+    client.once('error', died.reject)
+    died.promise.catch(() => {})
+    try {
+      const result = await Promise.race([ask(client, text, values), died.promise])
+      client.off('error', died.reject)
+      client.release()
+      return result
+    } catch (error) {
+      client.off('error', died.reject)
+      client.release(error instanceof Error ? error : true)
+      throw error
+    }
+  }
+
+  async #end(): Promise<void> {
+    if (this.ending) throw new Error('Called end on pool more than once')
+    this.ending = true
+    this.log('ending')
+    // Those for whom a client is being opened are served; the others would wait for one that never comes.
+    const served = this.#core.state().opening
+    for (const controller of [...this.#waiting].slice(served)) controller.abort(new Error(ENDED))
+    await new Promise<void>((resolve) => {
+      this.#onReturn = () => {
+        if (this.#waiting.size + this.#leased.size === 0) resolve()
+      }
+      this.#onReturn()
+    })
+    await this.#core.close()
+    this.ended = true
+  }
+
+  /** For the manager of the clients; nothing else calls it. */
+  idleError(error: Error, client: PgPoolClient): void {
+    if (this.listenerCount('error') > 0) this.emit('error', Object.assign(error, { client }), client)
+  }
+
+  /** For the manager of the clients; nothing else calls it. */
+  removed(client: PgPoolClient): void {
+    if (!this.#born.delete(client)) return
+    this.emit('remove', client)
+  }
+
+  #promise<T>(promise: Promise<T>): Promise<T> {
+    return this.Promise === Promise
+      ? promise
+      : (new this.Promise<T>((resolve, reject) => void promise.then(resolve, reject)) as Promise<T>)
+  }
+}
+
+function verify(client: PgPoolClient, judge: NonNullable<PgPoolOptions['verify']>): Promise<void> {
+  return called((done) => judge(client, done))
+}
+
+function ask(client: PgPoolClient, text: unknown, values: readonly unknown[]): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    client.query(text, ...values, (error: Error | null | undefined, result: unknown) =>
+      error === null || error === undefined ? resolve(result) : reject(error),
+    )
+  })
+}
+
+function translate(error: unknown): unknown {
+  if (error instanceof AcquireTimeoutError) {
+    const message =
+      error.phase === 'queue'
+        ? 'timeout exceeded when trying to connect'
+        : 'Connection terminated due to connection timeout'
+    return new Error(message, { cause: error })
+  }
+  if (error instanceof PoolClosedError) return new Error(ENDED, { cause: error })
+  if (!(error instanceof ConnectError)) return error
+  return error.cause
+}
+
+// A password or a key must not show when the pool is logged.
+function hide(own: PgPoolOptions, given: PgPoolOptions): void {
+  if ('password' in given) {
+    Object.defineProperty(own, 'password', {
+      configurable: true,
+      enumerable: false,
+      writable: true,
+      value: given['password'],
+    })
+  }
+  const { ssl } = given as { ssl?: { key?: unknown } }
+  if (typeof ssl === 'object' && ssl !== null && 'key' in ssl) {
+    Object.defineProperty(own, 'ssl', {
+      enumerable: true,
+      value: Object.defineProperty({ ...ssl }, 'key', { enumerable: false }),
+    })
+  }
+}

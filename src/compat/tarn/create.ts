@@ -1,0 +1,33 @@
+import type { TarnPoolOptions } from './options.ts'
+
+/** What a create function makes, whether it returns a promise of it or calls back. */
+export async function callbackOrPromise<R>(create: TarnPoolOptions<R>['create']): Promise<R> {
+  const called = Promise.withResolvers<R>()
+  const result = create((error, resource) => {
+    if (error !== undefined && error !== null && error !== false) called.reject(error)
+    else called.resolve(resource as R)
+  })
+  called.promise.catch(() => {})
+  const resource = await result
+  // A falsy result means that the callback will be called.
+  return resource ? resource : await called.promise
+}
+
+/** The promise, unless the signal comes first: then what arrives late goes to `late`. */
+export async function timely<R>(
+  promise: Promise<R>,
+  signal: AbortSignal,
+  late: (value: R) => unknown,
+): Promise<R> {
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } catch (error) {
+    if (signal.aborted) promise.then(late).catch(() => {})
+    throw error
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
