@@ -5,8 +5,8 @@ const GREETING_MS = 5_000
 const PROBE_MS = 1_000
 // PostgreSQL's request for TLS: the one thing that a PostgreSQL answers at once, with one letter.
 const POSTGRES_PROBE = Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47)
-// Denied, no such database, host or plugin not allowed, password expired, account locked, TLS required.
-const FATAL_NUMBERS = new Set([1044, 1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151])
+// Denied, no such database, unknown character set, host or plugin not allowed, password expired, account locked, TLS required.
+const FATAL_NUMBERS = new Set([1044, 1045, 1049, 1115, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151])
 // The server ends the connection: shutdown, aborted, killed, idle for too long.
 const LAST_NUMBERS = new Set([1053, 1080, 1152, 1184, 1927, 4031])
 const FATAL_CODE =
@@ -38,6 +38,7 @@ export function openSocket({ host, port, socketPath }: ServerAddress): Socket {
 export function watchGreeting(socket: Stream, refused: (error: Error) => void): void {
   let timer: NodeJS.Timeout | undefined
   let isProbing = false
+  let name = 'the server'
   const end = (): void => {
     clearTimeout(timer)
     socket.off('data', onData)
@@ -46,7 +47,7 @@ export function watchGreeting(socket: Stream, refused: (error: Error) => void): 
   }
   const refuse = (text: string, code: string): void => {
     end()
-    const error = Object.assign(new Error(`${nameOf(socket)} ${text}`), { code })
+    const error = Object.assign(new Error(`${name} ${text}`), { code })
     refused(error)
     // The driver reads the same bytes after us and may give the socket up, and its listeners with it.
     queueMicrotask(() => socket.destroyed === true || socket.destroy(error))
@@ -68,6 +69,8 @@ export function watchGreeting(socket: Stream, refused: (error: Error) => void): 
     timer.unref()
   }
   const onConnect = (): void => {
+    const { remoteAddress, remotePort } = socket
+    if (remoteAddress !== undefined) name = `${remoteAddress}:${remotePort}`
     timer = setTimeout(onSilence, GREETING_MS)
     timer.unref()
   }
@@ -105,11 +108,6 @@ function greetingOf(chunk: Uint8Array, isProbing: boolean): string | undefined {
     ...chunk.subarray(0, 20).map((byte) => (byte < 32 || byte > 126 ? 46 : byte)),
   )
   return `begins with '${text}'`
-}
-
-function nameOf(socket: Stream): string {
-  const { remoteAddress, remotePort } = socket
-  return remoteAddress === undefined ? 'the server' : `${remoteAddress}:${remotePort}`
 }
 
 /** A socket, or what stands in for one (a tunnel), as far as it is used. */
