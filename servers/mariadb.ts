@@ -49,6 +49,8 @@ export async function startMariadb(
     '--no-defaults',
     `--user=${userInfo().username}`,
     `--datadir=${data}`,
+    // The names of its temporary tables are the same in every server.
+    `--tmpdir=${folder}`,
     '--innodb-buffer-pool-size=16M',
     '--innodb-log-file-size=8M',
   ]

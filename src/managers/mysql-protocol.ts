@@ -7,6 +7,8 @@ const PROBE_MS = 1_000
 const POSTGRES_PROBE = Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47)
 // Denied, no such database, unknown character set, host or plugin not allowed, password expired, account locked, TLS required.
 const FATAL_NUMBERS = new Set([1044, 1045, 1049, 1115, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159, 4151])
+// The server ended the statement alone: interrupted, or longer than allowed. The driver mariadb calls them fatal.
+const STATEMENT_NUMBERS = new Set([1317, 1969, 3024])
 // The server ends the connection: shutdown, aborted, killed, idle for too long.
 const LAST_NUMBERS = new Set([1053, 1080, 1152, 1184, 1927, 4031])
 const FATAL_CODE =
@@ -94,6 +96,7 @@ export function isFatalConnectError(error: unknown): boolean {
 export function isLastError(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false
   const { code, errno, fatal } = error as { code?: unknown; errno?: unknown; fatal?: unknown }
+  if (typeof errno === 'number' && STATEMENT_NUMBERS.has(errno)) return false
   if (fatal === true || (typeof code === 'string' && code.startsWith('PROTOCOL_'))) return true
   return typeof errno === 'number' && LAST_NUMBERS.has(errno)
 }
