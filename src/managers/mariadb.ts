@@ -55,6 +55,7 @@ interface Health {
  * A connection that the server ends (KILL, wait_timeout, shutdown) is known to be broken at once. One that comes back in
  * a transaction, or with a command still running, is never handed on as it is. The time to connect is limited by the
  * pool's `connectTimeoutMs`, not by the driver's 1 s, unless the config has a `connectTimeout`.
+ * Redirects by the server are not followed.
  */
 export class MariadbManager<C extends object = MariadbConnection> implements ConnectionManager<C> {
   readonly #config: Readonly<Record<string, unknown>>
@@ -68,6 +69,14 @@ export class MariadbManager<C extends object = MariadbConnection> implements Con
     if (typeof config !== 'string' && (typeof config !== 'object' || config === null)) {
       throw new TypeError(
         `config is ${String(config)}: allowed is a connection string or an object for createConnection`,
+      )
+    }
+    if (
+      typeof config === 'object' &&
+      !['undefined', 'function'].includes(typeof Reflect.get(config, 'stream'))
+    ) {
+      throw new TypeError(
+        'config.stream is one stream: allowed is a function that opens one for each connection',
       )
     }
     for (const key of Object.keys(options)) {
@@ -183,7 +192,17 @@ export class MariadbManager<C extends object = MariadbConnection> implements Con
     own: (socket: Stream) => void,
     refused: (error: Error) => void,
   ): Promise<C> {
-    const createConnection = driver.createConnection as (config: object) => Promise<C>
+    const createConnection = (config: object): Promise<C> => {
+      const made = (driver.createConnection as (config: object) => Promise<C>)(config)
+      if (typeof made.then === 'function') return made
+      ;(made as unknown as Connection).destroy()
+      throw Object.assign(
+        new TypeError(
+          "driver makes connections with callbacks: allowed is what `import mariadb from 'mariadb'` gives",
+        ),
+        { code: 'ERR_INVALID_ARG_VALUE' },
+      )
+    }
     const { stream: given } = this.#config
     if (this.#config['socketPath'] !== undefined)
       return createConnection({ connectTimeout: UNIX_CONNECT_MS, ...this.#config })
@@ -199,7 +218,8 @@ export class MariadbManager<C extends object = MariadbConnection> implements Con
       ) as Stream | undefined
       return made === undefined ? undefined : watched(made)
     }
-    return createConnection({ connectTimeout: 0, ...this.#config, stream })
+    // A redirect would come back to the host of our own socket.
+    return createConnection({ connectTimeout: 0, ...this.#config, permitRedirect: false, stream })
   }
 
   #watch(connection: C, socket: Stream | undefined, lost: ConnectContext['lost']): void {
@@ -256,8 +276,12 @@ function coreUnder(connection: Connection): Core | undefined {
 
 function isBusy(core: Core | undefined): boolean {
   if (core === undefined) return false
-  const isReceiving = core.activeReceiveCmd?.() ?? undefined
-  return isReceiving !== undefined || (core.sendQueue?.length ?? 0) > 0
+  // The queue keeps a command that has ended until the next packet comes.
+  const isReceiving =
+    core.activeReceiveCmd === undefined
+      ? (core.receiveQueue?.length ?? 0) > 0
+      : (core.activeReceiveCmd() ?? undefined) !== undefined
+  return isReceiving || (core.sendQueue?.length ?? 0) > 0
 }
 
 // The driver's own reading of a string leaves no room for a socket of ours, and puts the password into its error.
@@ -295,6 +319,7 @@ interface Connection {
 /** What lies under every connection of the driver. */
 interface Core {
   activeReceiveCmd?(): unknown
+  readonly receiveQueue?: { readonly length: number }
   readonly sendQueue?: { readonly length: number }
   readonly socket?: Stream
 }

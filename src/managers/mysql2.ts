@@ -55,7 +55,8 @@ interface Health {
  *
  * What is leased is what the driver's `createConnection` makes. A connection that the server ends (KILL, wait_timeout,
  * shutdown) is known to be broken at once. One that comes back in a transaction, or with a command still running, is
- * never handed on as it is.
+ * never handed on as it is. The time to connect is limited by the pool's `connectTimeoutMs`, not by the driver's 10 s,
+ * unless the config has a `connectTimeout`.
  */
 export class Mysql2Manager<C extends object = Mysql2Connection> implements ConnectionManager<C> {
   readonly #config: Readonly<Record<string, unknown>>
@@ -73,6 +74,14 @@ export class Mysql2Manager<C extends object = Mysql2Connection> implements Conne
     }
     if (typeof config === 'string' && !/^(mysql|mariadb)2?:\/\//.test(config)) {
       throw new TypeError('config is a string that does not begin with mysql:// or mariadb://')
+    }
+    if (
+      typeof config === 'object' &&
+      !['undefined', 'function'].includes(typeof Reflect.get(config, 'stream'))
+    ) {
+      throw new TypeError(
+        'config.stream is one stream: allowed is a function that opens one for each connection',
+      )
     }
     for (const key of Object.keys(options)) {
       if (!OPTIONS.includes(key)) {
@@ -218,7 +227,7 @@ export class Mysql2Manager<C extends object = Mysql2Connection> implements Conne
       watchGreeting(socket, refused)
       return socket
     }
-    const config = { ...this.#config, stream: typeof given === 'object' ? given : stream }
+    const config = { connectTimeout: 0, ...this.#config, stream }
     const made = (driver.createConnection as (config: object) => C | Promise<C>)(config)
     if (typeof (made as { then?: unknown }).then === 'function') return made
     const connection = made as C

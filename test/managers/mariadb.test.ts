@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net'
 
 import mariadb, { type Connection } from 'mariadb'
+import callbacks from 'mariadb/callback'
 import { describe, expect, expectTypeOf, inject, test } from 'vitest'
 
 import { Pool } from '../../src/index.ts'
@@ -9,6 +10,10 @@ import { describeMysql } from './mysql-cases.ts'
 import { missingDriver, runScript } from './scripts.ts'
 
 const url = inject('mariadbUrl')
+const configOf = (text: string) => {
+  const { hostname: host, port, username: user, password, pathname } = new URL(text)
+  return { host, port: Number(port || 3306), user, password, database: pathname.slice(1) }
+}
 
 describeMysql<Connection>({
   name: 'MariadbManager',
@@ -34,10 +39,26 @@ describe.skipIf(url === '')('MariadbManager and its driver', () => {
     expectTypeOf(new Pool(new MariadbManager(url, { driver: mariadb }))).toEqualTypeOf<Pool<Connection>>()
   })
 
+  test('an older driver, which only has its queue to tell what runs, is asked for that', async () => {
+    const older = async (config: never): Promise<Connection> => {
+      const connection = await mariadb.createConnection(config)
+      connection.once('newListener' as 'end', function (this: object) {
+        Object.assign(this, { activeReceiveCmd: undefined })
+      })
+      return connection
+    }
+    const manager = new MariadbManager(url, { driver: { createConnection: older } })
+    await using pool = new Pool(manager, { maxSize: 1 })
+    const first = await pool.run((connection) => Promise.resolve(connection.threadId))
+    const lease = await pool.acquire()
+    lease.connection.query('select sleep(5)').catch(() => {})
+    lease.release()
+    expect(await pool.run((connection) => Promise.resolve(connection.threadId))).not.toBe(first)
+  })
+
   test("a stream that the config gives is the connection's, and is watched too", async () => {
-    const { hostname, port, username, password, pathname } = new URL(url)
-    const config = { user: username, password, database: pathname.slice(1) }
-    const open = () => connect(Number(port || 3306), hostname)
+    const { host, port, ...config } = configOf(url)
+    const open = () => connect(port, host)
     for (const stream of [open, (done: (error: null, socket: Socket) => void) => done(null, open())]) {
       await using pool = new Pool(new MariadbManager({ ...config, stream }, { driver: mariadb }), {
         maxSize: 1,
@@ -60,6 +81,11 @@ describe.skipIf(url === '')('MariadbManager and its driver', () => {
       console.log(closed > 0, abandoned)`)
     expect(printed).toBe('true 0')
   })
+})
+
+test('the driver with callbacks is refused, at once', async () => {
+  await using pool = new Pool(new MariadbManager('mariadb://x@127.0.0.1:1/x', { driver: callbacks as never }))
+  await expect(pool.acquire()).rejects.toThrow('driver makes connections with callbacks: allowed is')
 })
 
 test('where the driver is missing, one line says what to install, at once', async () => {
@@ -91,6 +117,7 @@ test('wrong arguments are refused by name, and no password is shown', () => {
   expect(() => new MariadbManager('mariadb://x', { driver: {} as never })).toThrow(
     'driver has no function createConnection',
   )
+  expect(() => new MariadbManager({ stream: {} })).toThrow('config.stream is one stream')
   expect(() => new MariadbManager('mariadb://x', { onConnect: 'set x' as never })).toThrow(
     'onConnect is set x',
   )

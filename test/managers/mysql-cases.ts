@@ -174,6 +174,26 @@ export function describeMysql<C>(driven: Driven<C>): void {
       }
     })
 
+    test('an answer with large numbers hides no open transaction, and none is made up', async () => {
+      const pool = make({ maxSize: 1 })
+      await pool.run((connection) =>
+        query(
+          connection,
+          'create temporary table t (n int auto_increment primary key, m int) engine = innodb',
+        ),
+      )
+      for (const rows of [250, 251, 300, 70_000]) {
+        const fill = `insert into t (m) select seq from seq_1_to_${rows}`
+        await pool.run((connection) => query(connection, fill))
+        await pool.run(async (connection) => {
+          await query(connection, 'begin')
+          await query(connection, fill)
+        })
+      }
+      expect(await pool.run((connection) => count(connection, 'session', 'Com_rollback'))).toBe(4)
+      expect(await pool.run((connection) => one(connection, '(select count(*) from t)'))).toBe(70_801)
+    })
+
     test("'none' closes a connection in a transaction and keeps one that is clean", async () => {
       const pool = make({ maxSize: 1 }, { resetOnRelease: 'none' })
       await pool.run((connection) => query(connection, 'select 1'))

@@ -66,6 +66,37 @@ export async function silent(
   return { server, port: (server.address() as AddressInfo).port, closed }
 }
 
+const NATIVE = 'mysql_native_password\0'
+// Protocol 4.1, transactions, a salt of 20 bytes, named plugins, a database at once.
+const CAPABILITIES = [0x09, 0xa2, 0x08, 0x00] as const
+const PING = 14
+
+/** A server like MySQL 8 that answers every command with OK and, after each ping, says 4031 as for an idle connection, and stays. */
+export async function sayingIdle(): Promise<{ server: Server; port: number }> {
+  const packet = (sequence: number, ...payload: (number | string)[]): Buffer => {
+    const body = Buffer.concat(
+      payload.map((part) => (typeof part === 'string' ? Buffer.from(part) : Buffer.of(part))),
+    )
+    return Buffer.concat([Buffer.of(body.length, 0, 0, sequence), body])
+  }
+  const [a, b, c, d] = CAPABILITIES
+  const server = createServer((socket) => {
+    let isIn = false
+    socket.on('error', () => {})
+    socket.on('data', (data) => {
+      socket.write(packet(isIn ? 1 : 2, 0, 0, 0, 2, 0, 0, 0))
+      if (isIn && data[4] === PING)
+        socket.write(packet(0, 255, 4031 & 255, 4031 >> 8, '#HY000idle for too long'))
+      isIn = true
+    })
+    const salt = '12345678'
+    const rest = ['\0'.repeat(10), '123456789012\0', NATIVE]
+    socket.write(packet(0, 10, '8.4.0\0', 7, 0, 0, 0, salt, 0, a, b, 45, 2, 0, c, d, 21, ...rest))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { server, port: (server.address() as AddressInfo).port }
+}
+
 /** A MariaDB with TLS, its certificate valid for this many days from yesterday on. */
 export async function startWithTls(
   days: number,

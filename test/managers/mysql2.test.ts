@@ -5,6 +5,7 @@ import { afterEach, describe, expect, expectTypeOf, inject, test } from 'vitest'
 import { Pool } from '../../src/index.ts'
 import { type Mysql2Connection, Mysql2Manager } from '../../src/managers/mysql2.ts'
 import { describeMysql } from './mysql-cases.ts'
+import { sayingIdle } from './mysql-faults.ts'
 import { missingDriver, runScript } from './scripts.ts'
 
 const url = inject('mariadbUrl')
@@ -80,6 +81,16 @@ describe.skipIf(url === '')('Mysql2Manager and its driver', () => {
     expect(await failed((connection) => connection.query('select sleep(5)', () => {}))).toBe(first)
     expect(await pool.run((connection) => Promise.resolve(connection.threadId))).not.toBe(first)
     expect(pool.state().statistics.closed.hook).toBe(1)
+  })
+
+  test('a query that took longer than its own timeout takes its connection with it', async () => {
+    const pool = keep(new Pool(new Mysql2Manager(url, { driver: promises }), { maxSize: 1 }))
+    const sleep = (connection: Connection) => connection.query({ sql: 'select sleep(5)', timeout: 20 })
+    const code = { code: 'PROTOCOL_SEQUENCE_TIMEOUT' }
+    await expect(pool.run(sleep)).rejects.toMatchObject(code)
+    await pool.run((connection) => expect(sleep(connection)).rejects.toMatchObject(code))
+    expect((await pool.run((connection) => connection.query('select 1 as n')))[0]).toEqual([{ n: 1 }])
+    expect(pool.state().statistics.closed).toMatchObject({ broken: 1, hook: 1 })
   })
 
   test('a stream of rows left paused is closed', async () => {
@@ -178,6 +189,19 @@ describe.skipIf(url === '')('Mysql2Manager and its driver', () => {
   })
 })
 
+test('a connection of which MySQL says that it was idle for too long is lost, before its socket ends', async () => {
+  const { server, port } = await sayingIdle()
+  const lost = Promise.withResolvers<void>()
+  const manager = new Mysql2Manager(`mysql://x@127.0.0.1:${port}/x`)
+  const { signal } = new AbortController()
+  const connection = await manager.connect({ signal, lost: () => lost.resolve() })
+  expect(await manager.isValid(connection, signal)).toBe(true)
+  await lost.promise
+  expect(manager.hasBroken(connection)).toBe(true)
+  await manager.close(connection)
+  await new Promise((settle) => server.close(settle))
+})
+
 test('where the driver is missing, one line says what to install, at once', async () => {
   expect(await missingDriver('mysql2.ts', "Mysql2Manager('mysql://x@127.0.0.1:1/x')")).toBe(
     "ConnectError: cenote/mysql2 needs the package 'mysql2': npm install mysql2",
@@ -213,5 +237,6 @@ test('wrong arguments are refused by name', () => {
   expect(() => new Mysql2Manager('mysql://x', { driver: {} as never })).toThrow(
     'driver has no function createConnection',
   )
+  expect(() => new Mysql2Manager({ stream: {} })).toThrow('config.stream is one stream')
   expect(() => new Mysql2Manager('mysql://x', { onConnect: 'set x' as never })).toThrow('onConnect is set x')
 })
