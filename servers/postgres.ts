@@ -1,9 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import pg from 'pg'
+
+import { freePort } from './free-port.ts'
 
 /** A PostgreSQL of our own, that can be stopped and started again. */
 export interface PrivatePostgres {
@@ -107,14 +109,6 @@ export async function findPostgres(): Promise<string | undefined> {
     }
   }
   return undefined
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const { port } = probe.address() as AddressInfo
-  await new Promise((resolve) => probe.close(resolve))
-  return port
 }
 
 async function mustBeFree(port: number): Promise<void> {

@@ -1,32 +1,70 @@
 import type { TestProject } from 'vitest/node'
 
+import { findMariadb, startMariadb } from '../servers/mariadb.ts'
 import { findPostgres, startPostgres } from '../servers/postgres.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** Empty: there is none. */
     postgresUrl: string
+    /** Empty: there is none. */
+    mariadbUrl: string
   }
 }
 
+type UrlKey = 'postgresUrl' | 'mariadbUrl'
+
+interface Server {
+  readonly name: string
+  readonly key: UrlKey
+  readonly hint: string
+  find(): Promise<string | undefined>
+  start(): Promise<{ readonly url: string; destroy(): Promise<void> }>
+}
+
+const SERVERS: readonly Server[] = [
+  {
+    name: 'PostgreSQL',
+    key: 'postgresUrl',
+    hint: 'Set CENOTE_PG_URL, or start one on 127.0.0.1:5432.',
+    find: findPostgres,
+    start: startPostgres,
+  },
+  {
+    name: 'MariaDB',
+    key: 'mariadbUrl',
+    hint: 'Set MARIADB_URL, start one on 127.0.0.1:3306, or install mariadb-server.',
+    find: findMariadb,
+    start: startMariadb,
+  },
+]
+
 /** Finds each server, or starts it, once for the whole run; says loudly what is missing. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const found = await findPostgres()
+  const ends = await Promise.all(SERVERS.map((server) => provide(project, server)))
+  return async () => {
+    for (const end of ends) await end()
+  }
+}
+
+async function provide(
+  project: TestProject,
+  { name, key, hint, find, start }: Server,
+): Promise<() => Promise<void>> {
+  const found = await find()
   if (found !== undefined) {
-    project.provide('postgresUrl', found)
+    project.provide(key, found)
     return async () => {}
   }
   try {
-    const server = await startPostgres()
-    project.provide('postgresUrl', server.url)
+    const server = await start()
+    project.provide(key, server.url)
     return () => server.destroy()
   } catch (error) {
     if (process.env['CI'] === 'true') throw error
-    project.provide('postgresUrl', '')
+    project.provide(key, '')
     return async () => {
-      console.warn(
-        `\nSKIPPED: every suite that needs PostgreSQL. ${String(error)}\nSet CENOTE_PG_URL, or start one on 127.0.0.1:5432.\n`,
-      )
+      console.warn(`\nSKIPPED: every suite that needs ${name}. ${String(error)}\n${hint}\n`)
     }
   }
 }
