@@ -1,7 +1,7 @@
 export { settle, VirtualClock } from './virtual-clock.ts'
 export { type ScriptedConnection, ScriptedManager, type Step } from './scripted-manager.ts'
 export { describeManager } from './describe-manager.ts'
-export { TcpProxy } from './tcp-proxy.ts'
+export { type SlowNetwork, TcpProxy, type TcpProxyTarget } from './tcp-proxy.ts'
 export { type ConformanceCase, conformanceCases } from './conformance/case.ts'
 export type { DirtyState, MakeManager, ManagerFaults, ServerAddress } from './conformance/faults.ts'
 export type { TestRunner } from './runner.ts'

@@ -1,117 +1,129 @@
-import { createServer, type Server, Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 
-/** How a {@link TcpProxy} treats the bytes that pass through it. */
-type Weather = 'clear' | 'blackhole' | 'half-open' | 'refuse'
+import { type Network, TcpLink } from './tcp-link.ts'
 
-/** One connection through the proxy: the client's socket and the one to the server. */
-interface Link {
-  readonly client: Socket
-  readonly server: Socket
-  /** The client said that it will send no more, or is gone. */
-  hasEnded: boolean
+const HOST = '127.0.0.1'
+
+/** The server behind a {@link TcpProxy}. */
+export interface TcpProxyTarget {
+  /** Default: '127.0.0.1'. */
+  readonly host?: string | undefined
+  readonly port: number
+}
+
+/** How slow a network is, see {@link TcpProxy.slow}. */
+export interface SlowNetwork {
+  /** How long every byte is under way, in each direction, in milliseconds. Default: 0. */
+  readonly delayMs?: number | undefined
+  /** How many bytes pass each second, in each direction of each connection. Default: Infinity. */
+  readonly bytesPerSecond?: number | undefined
 }
 
 /**
- * A network that fails as it is told, between a client and a server on this machine:
- * `await using proxy = await TcpProxy.start({ host: '127.0.0.1', port: 5432 })`, and connect to `proxy.host` and
- * `proxy.port`. It passes everything on until it is told otherwise; `heal` makes it do so again.
+ * A TCP proxy on loopback whose network fails as it is told: for tests of what a client does when a real server cannot be
+ * reached any more. `const proxy = await TcpProxy.start({ port: 5432 })`, then point the client at `proxy.host` and `proxy.port`.
+ *
+ * Each fault holds for the connections of now and for new ones, until another is asked for or `heal()`. Bytes keep their order.
  */
 export class TcpProxy implements AsyncDisposable {
-  readonly #target: { readonly host: string; readonly port: number }
-  readonly #listener: Server
-  readonly #links = new Set<Link>()
-  readonly #delayed = new Set<NodeJS.Timeout>()
-  #weather: Weather = 'clear'
-  #delayMs = 0
+  /** Where the proxy listens: always '127.0.0.1'. */
+  readonly host: string = HOST
+  /** The port on which it listens: a free one, the same for its whole life. */
+  readonly port: number
+  readonly #target: { host: string; port: number }
+  readonly #network: Network = { mode: 'open', delayMs: 0, bytesPerSecond: Infinity }
+  readonly #links = new Set<TcpLink>()
+  #listener: Server | undefined
+  #accepted = 0
 
-  private constructor(target: { readonly host: string; readonly port: number }) {
+  private constructor(target: { host: string; port: number }, listener: Server) {
     this.#target = target
-    // Half-open on purpose: an end is passed on like the bytes before it.
-    this.#listener = createServer({ allowHalfOpen: true }, (client) => this.#accept(client))
+    this.port = (listener.address() as AddressInfo).port
+    this.#listener = listener
+    this.#serve(listener)
   }
 
-  /** A proxy on a free port of 127.0.0.1. Rejects with TypeError for a wrong target. */
-  static async start(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
-    const { host, port } = target
-    if (typeof host !== 'string' || host === '') {
-      throw new TypeError(`host is ${JSON.stringify(host)}: allowed is the name or address of a server`)
-    }
-    if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-      throw new TypeError(`port is ${String(port)}: allowed is an integer from 1 to 65535`)
-    }
-    const proxy = new TcpProxy({ host, port })
-    await new Promise<void>((resolve, reject) => {
-      proxy.#listener.once('error', reject)
-      proxy.#listener.listen(0, '127.0.0.1', resolve)
-    })
-    return proxy
+  /** Starts a proxy in front of a server, which need not be up yet. Rejects with TypeError for a wrong port or host. */
+  static async start(target: TcpProxyTarget): Promise<TcpProxy> {
+    const { host = HOST, port } = target
+    if (typeof host !== 'string' || host === '')
+      throw new TypeError(`host is ${String(host)}: allowed is a name or an address`)
+    if (!Number.isInteger(port) || port < 1 || port > 65_535)
+      throw new TypeError(`port is ${String(port)}: allowed is a whole number from 1 to 65535`)
+    return new TcpProxy({ host, port }, await listen(0))
   }
 
-  /** Where to connect to. */
-  get host(): string {
-    return '127.0.0.1'
-  }
-
-  /** Where to connect to. */
-  get port(): number {
-    return (this.#listener.address() as { port: number }).port
-  }
-
-  /** Connections that clients have open through it at this moment: those that they have not ended. */
+  /** How many connections clients hold open at the moment. One that its client has ended does not count. */
   get connections(): number {
-    return [...this.#links].filter(({ hasEnded }) => !hasEnded).length
+    return [...this.#links].filter(({ isHeld }) => isHeld).length
   }
 
-  /** Handles of this process that are the proxy's own: its listener and two sockets a connection. */
+  /** How many handles of this process are the proxy's own: its listener and two sockets a connection. */
   get handles(): number {
-    const sockets = [...this.#links].flatMap(({ client, server }) => [client, server])
-    return Number(this.#listener.listening) + sockets.filter(({ destroyed }) => !destroyed).length
+    const sockets = [...this.#links].reduce((sum, link) => sum + link.sockets, 0)
+    return Number(this.#listener?.listening ?? false) + sockets
   }
 
-  /** Ends every connection with a reset, on both sides. New ones are treated as before. */
-  cut(): void {
-    for (const { client, server } of this.#links) {
-      reset(client)
-      reset(server)
-    }
+  /** How many connections were accepted since the start. */
+  get accepted(): number {
+    return this.#accepted
   }
 
-  /** From now on nothing passes, on old and new connections, and nobody is told. What was sent meanwhile is lost. */
+  /** Resets (RST) every connection of now, on both sides. New ones pass as before. Returns how many clients were cut. */
+  cut(): number {
+    const held = this.connections
+    for (const link of this.#links) link.cut()
+    return held
+  }
+
+  /**
+   * Nothing arrives any more, in either direction, not even an end or a reset. New connections are accepted (the system
+   * does that) but go no further. After `heal()` what was sent meanwhile arrives late, as TCP would send it again.
+   */
   blackhole(): void {
-    this.#weather = 'blackhole'
+    this.#network.mode = 'blackhole'
   }
 
-  /** From now on what clients send passes, and what servers send is lost: an end or a reset too. */
+  /** A network with a delay, or a narrow one. Ends a black hole. Throws TypeError for a number below 0, or a rate of 0. */
+  slow({ delayMs = 0, bytesPerSecond = Infinity }: SlowNetwork): void {
+    if (!(delayMs >= 0 && delayMs < Infinity))
+      throw new TypeError(`delayMs is ${delayMs}: allowed is milliseconds >= 0`)
+    if (!(bytesPerSecond > 0))
+      throw new TypeError(`bytesPerSecond is ${bytesPerSecond}: allowed is a number > 0`)
+    this.#change({ mode: 'open', delayMs, bytesPerSecond })
+  }
+
+  /**
+   * The server's side of every connection of now is closed and its client is not told: it believes to be connected, and what
+   * it writes is swallowed. New connections pass, but the server's end or reset is not told. After `heal()` the client of such
+   * a connection is reset when it next writes. Ends a black hole.
+   */
   halfOpen(): void {
-    this.#weather = 'half-open'
+    for (const link of this.#links) link.loseServer()
+    this.#change({ mode: 'halfOpen' })
   }
 
-  /** From now on every packet takes `delayMs` longer. */
-  slow(delayMs: number): void {
-    if (!(delayMs >= 0)) throw new TypeError(`delayMs is ${delayMs}: allowed is a number from 0`)
-    this.#delayMs = delayMs
-  }
-
-  /** From now on new connections are reset at once; old ones live on. */
+  /** New connections are refused (ECONNREFUSED); those of now go on. */
   refuse(): void {
-    this.#weather = 'refuse'
+    this.#listener?.close()
+    this.#listener = undefined
   }
 
-  /** Everything passes again. A connection that lost bytes meanwhile is reset: its two ends no longer agree. */
-  heal(): void {
-    const lostBytes = this.#weather === 'blackhole' || this.#weather === 'half-open'
-    this.#weather = 'clear'
-    this.#delayMs = 0
-    if (lostBytes) this.cut()
+  /** Ends every fault. Resolves once connections are accepted. Rejects if somebody else has taken the port after `refuse()`. */
+  async heal(): Promise<void> {
+    this.#change({ mode: 'open', delayMs: 0, bytesPerSecond: Infinity })
+    if (this.#listener !== undefined) return
+    const listener = await listen(this.port)
+    this.#listener = listener
+    this.#serve(listener)
   }
 
-  /** Ends every connection and stops listening. Safe to call twice. */
+  /** Refuses, and resets every connection. Safe to call twice. */
   async close(): Promise<void> {
-    for (const timer of this.#delayed) clearTimeout(timer)
-    const closed = new Promise<void>((resolve) => this.#listener.close(() => resolve()))
-    const gone = [...this.#links].flatMap(({ client, server }) => [whenClosed(client), whenClosed(server)])
+    const listener = this.#listener
+    this.refuse()
     this.cut()
-    await Promise.all([closed, ...gone])
+    if (listener?.listening === false) await new Promise<void>((resolve) => listener.once('close', resolve))
   }
 
   /** Same as `close()`. */
@@ -119,54 +131,29 @@ export class TcpProxy implements AsyncDisposable {
     await this.close()
   }
 
-  #accept(client: Socket): void {
-    if (this.#weather === 'refuse') {
-      reset(client)
-      return
-    }
-    const server = new Socket({ allowHalfOpen: true })
-    const link: Link = { client, server, hasEnded: false }
-    this.#links.add(link)
-    client.setNoDelay(true)
-    server.setNoDelay(true)
-    this.#pass(client, server, () => this.#weather !== 'blackhole')
-    this.#pass(server, client, () => this.#weather !== 'blackhole' && this.#weather !== 'half-open')
-    client.once('end', () => (link.hasEnded = true))
-    client.once('close', () => {
-      this.#links.delete(link)
-      server.destroy()
+  #serve(listener: Server): void {
+    listener.on('connection', (client) => {
+      this.#accepted++
+      const dial = () => connect({ ...this.#target, allowHalfOpen: true, noDelay: true })
+      const link = new TcpLink(client, dial, this.#network, () => this.#links.delete(link))
+      this.#links.add(link)
     })
-    server.connect(this.#target)
   }
 
-  // Passes on what `from` sends and how it ends, in the order in which it came. The client going away always frees the
-  // server's side: only the client must not be told.
-  #pass(from: Socket, to: Socket, mayPass: () => boolean): void {
-    from.on('data', (bytes) => this.#later(() => mayPass() && to.writable && to.write(bytes)))
-    from.on('end', () => this.#later(() => mayPass() && to.writable && to.end()))
-    from.on('error', () => this.#later(() => mayPass() && reset(to)))
-    from.on('close', () => this.#later(() => mayPass() && !to.destroyed && to.destroySoon()))
-  }
-
-  #later(pass: () => unknown): void {
-    if (this.#delayMs === 0) {
-      pass()
-      return
-    }
-    const timer = setTimeout(() => {
-      this.#delayed.delete(timer)
-      pass()
-    }, this.#delayMs)
-    this.#delayed.add(timer)
+  #change(network: Partial<Network>): void {
+    Object.assign(this.#network, network)
+    for (const link of this.#links) link.wake()
   }
 }
 
-function reset(socket: Socket): void {
-  // Before it is connected there is nobody to send a reset to.
-  if (socket.connecting) socket.destroy()
-  else socket.resetAndDestroy()
-}
-
-function whenClosed(socket: Socket): Promise<void> {
-  return socket.closed ? Promise.resolve() : new Promise((resolve) => socket.once('close', () => resolve()))
+async function listen(port: number): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, HOST, () => {
+      server.removeListener('error', reject)
+      resolve()
+    })
+  })
+  return server
 }

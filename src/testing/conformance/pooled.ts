@@ -81,7 +81,7 @@ export const pooledCases: readonly CaseDefinition[] = [
       )
       assert(failure !== undefined, 'a connection was handed out although the server did not answer')
       proxy.cut()
-      proxy.heal()
+      await proxy.heal()
       await trial.inTime(
         pool.run((connection) => trial.use(manager, connection), { timeoutMs: trial.timeoutMs }),
         'a run after the server was back',

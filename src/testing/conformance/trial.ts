@@ -125,6 +125,9 @@ export class Trial<C> {
 
   async end(): Promise<void> {
     for (const cleanup of this.#cleanups.splice(0).toReversed()) await cleanup()
+    // A closed handle counts until a later turn of the event loop, and so does a socket that a closed proxy has reset: the
+    // next trial would take them for its baseline.
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
