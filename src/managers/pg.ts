@@ -1,4 +1,23 @@
 import type { ConnectContext, ConnectionManager } from '../core/manager.ts'
+import { loadDriver } from './driver.ts'
+import { destroySocket, type PgClient, type PgConfig, type PgDriver } from './pg/client.ts'
+import {
+  candidates,
+  connectToOne,
+  type HostOrder,
+  misconfigured,
+  type PgHost,
+  PgHostsError,
+} from './pg/hosts.ts'
+import { isStrict, misfit, roleOf, type TargetSessionAttrs, TARGETS } from './pg/target.ts'
+
+export { cancellable } from './pg/cancel.ts'
+export type { PgClient, PgConfig, PgDriver } from './pg/client.ts'
+export { type HostOrder, type PgHost, PgHostsError } from './pg/hosts.ts'
+export type { TargetSessionAttrs } from './pg/target.ts'
+
+/** What a manager connects with: what `new pg.Client(config)` takes, or a connection string. */
+export type PgConfigOrUrl = PgConfig | string
 
 /** What a connection is brought back to when it is returned. */
 export type PgReset = 'none' | 'rollback' | 'discard all'
@@ -8,18 +27,50 @@ export interface PgManagerOptions {
   /** The driver: what `import pg from 'pg'` gives. Default: the installed package `pg`, loaded at the first connect. */
   readonly driver?: PgDriver | undefined
   /**
+   * Once per new connection, before its first use: session settings. Also after each `DISCARD ALL`, which forgets them. A
+   * throw or rejection, or a transaction left open, is a connect failure.
+   */
+  readonly onConnect?: ((client: PgClient) => void | Promise<void>) | undefined
+  /**
    * What happens to a connection that is returned: `rollback`: an open transaction is rolled back, at no cost where there is
    * none; `discard all`: session state too, one round trip each; `none`: a connection in a transaction is closed.
    * One with a query still running is always closed. Default: 'rollback'.
    */
   readonly resetOnRelease?: PgReset | undefined
+  /** Several hosts, of which each connection is to one. They replace those of the config. Default: those of the config. */
+  readonly hosts?: readonly PgHost[] | undefined
+  /**
+   * Which of the hosts will do. A connection whose server has changed its role is not valid any more. `prefer-standby`: a
+   * primary when there is no standby. Default: `target_session_attrs` of the connection string, or 'any'.
+   */
+  readonly targetSessionAttrs?: TargetSessionAttrs | undefined
+  /** Whether hosts are tried as they are listed, or in a random order anew each time. Default: 'ordered'. */
+  readonly hostOrder?: HostOrder | undefined
+  /** How long one of several hosts may take to answer before the next is tried. Default: 3,000. */
+  readonly hostTimeoutMs?: number | undefined
 }
 
 const RESETS: readonly PgReset[] = ['none', 'rollback', 'discard all']
+const ORDERS: readonly HostOrder[] = ['ordered', 'shuffled']
+const OPTIONS = [
+  'driver',
+  'onConnect',
+  'resetOnRelease',
+  'hosts',
+  'targetSessionAttrs',
+  'hostOrder',
+  'hostTimeoutMs',
+] as const
+// A server that was demoted says so to whoever writes.
+const READ_ONLY_TRANSACTION = '25006'
 // How long an orderly end of a connection may take before its socket is destroyed.
 const GRACE_MS = 1_000
-// Errors that no retry will mend: authorization, no such database, no privilege, and what a config gets wrong.
+const HOST_TIMEOUT_MS = 3_000
+// Errors that no retry will mend: authorization, no such database, no privilege, a certificate that is not trusted, and what
+// a config gets wrong.
 const FATAL_STATES = /^(28|3D000|42501|0A000|22023|42704)/
+const UNTRUSTED =
+  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED))/
 const MISCONFIGURED = new Set([
   'ERR_INVALID_URL',
   'ERR_INVALID_ARG_TYPE',
@@ -32,7 +83,9 @@ const MISCONFIGURED = new Set([
 /** What the manager knows of a client beyond what the driver tells. */
 interface Health {
   broken: boolean
-  closing: boolean
+  /** Whether the pool has it: what is tried and given up, or closed, is nobody's loss. */
+  held: boolean
+  target: TargetSessionAttrs
 }
 
 /**
@@ -42,75 +95,58 @@ interface Health {
  * a transaction, or with a query still running, is never handed on as it is.
  */
 export class PgManager implements ConnectionManager<PgClient> {
-  readonly #config: PgConfig
+  readonly #config: PgConfigOrUrl | (() => PgConfigOrUrl | Promise<PgConfigOrUrl>)
+  readonly #options: PgManagerOptions
   readonly #reset: PgReset
   readonly #health = new WeakMap<PgClient, Health>()
   #driver: PgDriver | undefined
 
-  /** `config`: what `new pg.Client(config)` takes, or a connection string. Throws TypeError for a wrong argument. */
-  constructor(config: PgConfig | string, options: PgManagerOptions = {}) {
-    if (typeof config !== 'string' && (typeof config !== 'object' || config === null)) {
-      throw new TypeError(
-        `config is ${String(config)}: allowed is a connection string or an object for pg.Client`,
-      )
-    }
-    for (const key of Object.keys(options)) {
-      if (key !== 'driver' && key !== 'resetOnRelease') {
-        throw new TypeError(`${key} is not one of the options of PgManager: known are driver, resetOnRelease`)
-      }
-    }
-    const { driver, resetOnRelease = 'rollback' } = options
-    if (!RESETS.includes(resetOnRelease)) {
-      throw new TypeError(
-        `resetOnRelease is '${String(resetOnRelease)}': allowed is ${RESETS.map((reset) => `'${reset}'`).join(', ')}`,
-      )
-    }
-    if (driver !== undefined && typeof driver.Client !== 'function') {
-      throw new TypeError("driver has no class Client: allowed is what `import pg from 'pg'` gives")
-    }
-    this.#config = typeof config === 'string' ? { connectionString: config } : { ...config }
-    this.#reset = resetOnRelease
-    this.#driver = driver
+  /**
+   * `config`: what `new pg.Client(config)` takes, or a connection string, or a function that gives either and is called for
+   * every connect (credentials that rotate); its failure is a connect failure. Throws TypeError for a wrong argument.
+   */
+  constructor(
+    config: PgConfigOrUrl | (() => PgConfigOrUrl | Promise<PgConfigOrUrl>),
+    options: PgManagerOptions = {},
+  ) {
+    if (typeof config !== 'function') asConfig(config)
+    checkOptions(options)
+    this.#config = typeof config === 'object' ? { ...config } : config
+    this.#options = { ...options }
+    this.#reset = options.resetOnRelease ?? 'rollback'
+    this.#driver = options.driver
   }
 
   async connect({ signal, lost }: ConnectContext): Promise<PgClient> {
-    const driver = (this.#driver ??= await loadDriver())
+    const driver = (this.#driver ??= await loadDriver<PgDriver>('cenote/pg', 'pg'))
+    const given = typeof this.#config === 'function' ? await this.#config() : this.#config
     signal.throwIfAborted()
-    const client = new (driver.Client as new (config: PgConfig) => PgClient)(this.#config)
-    const health: Health = { broken: false, closing: false }
-    this.#health.set(client, health)
-    const broke = (error?: unknown): void => {
-      if (health.broken) return
-      health.broken = true
-      if (!health.closing) lost(error)
-    }
-    // This listener stays for ever: an 'error' event that nobody hears would end the process.
-    client.on('error', broke)
-    client.on('end', broke)
-    // The server says FATAL before its socket ends, and to a client with a query running the driver tells only the query.
-    client.connection?.on('errorMessage', (message) => {
-      if (isFatalMessage(message)) broke(message)
-    })
-    const onAbort = (): void => destroySocket(client)
-    signal.addEventListener('abort', onAbort)
-    try {
-      await client.connect()
-      signal.throwIfAborted()
-      return client
-    } catch (error) {
-      health.closing = true
-      destroySocket(client)
-      throw signal.aborted ? signal.reason : error
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    const found = candidates(asConfig(given), this.#options)
+    const { hosts, target } = found
+    const [only] = hosts
+    const client =
+      hosts.length === 1 && only !== undefined && target === 'any'
+        ? await this.#open(driver, only.config, signal, lost)
+        : await connectToOne(found, {
+            signal,
+            timeoutMs: this.#options.hostTimeoutMs ?? HOST_TIMEOUT_MS,
+            connect: (config, limited) => this.#open(driver, config, limited, lost),
+            close: (opened) => this.close(opened),
+            hasBroken: (opened) => this.hasBroken(opened),
+          })
+    await this.#prepare(client, signal)
+    const health = this.#health.get(client)
+    if (health !== undefined) Object.assign(health, { held: true, target })
+    return client
   }
 
   async isValid(client: PgClient, signal: AbortSignal): Promise<boolean> {
     // A check that takes too long leaves a query behind: the socket goes with it.
     const onAbort = (): void => destroySocket(client)
     signal.addEventListener('abort', onAbort, { once: true })
+    const { target = 'any' } = this.#health.get(client) ?? {}
     try {
+      if (isStrict(target)) return misfit(await roleOf(client), target) === undefined
       await client.query('')
       return true
     } finally {
@@ -121,14 +157,16 @@ export class PgManager implements ConnectionManager<PgClient> {
   hasBroken(client: PgClient, error?: unknown): boolean {
     const health = this.#health.get(client)
     if (health?.broken === true || client._ended === true || client._queryable === false) return true
-    return error !== undefined && isFatalMessage(error)
+    if (error === undefined) return false
+    const isDemoted = health?.target === 'primary' || health?.target === 'read-write'
+    return isFatalMessage(error) || (isDemoted && codeOf(error) === READ_ONLY_TRANSACTION)
   }
 
   reset(client: PgClient): boolean | void | Promise<boolean> {
     if (isBusy(client)) return false
     const isClean = client.readyForQuery !== false && (client._txStatus ?? 'I') === 'I'
     if (this.#reset === 'discard all')
-      return run(client, isClean ? ['DISCARD ALL'] : ['ROLLBACK', 'DISCARD ALL'])
+      return this.#discard(client, isClean ? ['DISCARD ALL'] : ['ROLLBACK', 'DISCARD ALL'])
     if (isClean) return
     return this.#reset === 'none' ? false : run(client, ['ROLLBACK'])
   }
@@ -136,7 +174,7 @@ export class PgManager implements ConnectionManager<PgClient> {
   async close(client: PgClient): Promise<void> {
     const health = this.#health.get(client)
     const isDead = this.hasBroken(client) || isBusy(client)
-    if (health !== undefined) health.closing = true
+    if (health !== undefined) health.held = false
     if (isDead) {
       destroySocket(client)
       return
@@ -162,24 +200,121 @@ export class PgManager implements ConnectionManager<PgClient> {
   }
 
   isFatal(error: unknown): boolean {
-    const code = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined
-    if (typeof code === 'string') return FATAL_STATES.test(code) || MISCONFIGURED.has(code)
-    // The driver's own errors of a wrong config have no code.
-    return error instanceof Error && /SASL|does not support SSL|password must be a string/.test(error.message)
+    return isFatalError(error)
+  }
+
+  async #open(
+    driver: PgDriver,
+    config: PgConfig,
+    signal: AbortSignal,
+    lost: (error?: unknown) => void,
+  ): Promise<PgClient> {
+    signal.throwIfAborted()
+    const client = new (driver.Client as new (config: PgConfig) => PgClient)(config)
+    const health: Health = { broken: false, held: false, target: 'any' }
+    this.#health.set(client, health)
+    const broke = (error?: unknown): void => {
+      if (health.broken) return
+      health.broken = true
+      if (health.held) lost(error)
+    }
+    // This listener stays for ever: an 'error' event that nobody hears would end the process.
+    client.on('error', broke)
+    client.on('end', broke)
+    // The server says FATAL before its socket ends, and to a client with a query running the driver tells only the query.
+    client.connection?.on('errorMessage', (message) => {
+      if (isFatalMessage(message)) broke(message)
+    })
+    const onAbort = (): void => destroySocket(client)
+    signal.addEventListener('abort', onAbort)
+    try {
+      await client.connect()
+      signal.throwIfAborted()
+      return client
+    } catch (error) {
+      destroySocket(client)
+      throw signal.aborted ? signal.reason : error
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  async #prepare(client: PgClient, signal: AbortSignal): Promise<void> {
+    const onAbort = (): void => destroySocket(client)
+    signal.addEventListener('abort', onAbort)
+    try {
+      await this.#options.onConnect?.(client)
+      signal.throwIfAborted()
+      if (this.hasBroken(client)) throw new Error('the server closed the connection while it was prepared')
+      if (isBusy(client) || (client._txStatus ?? 'I') !== 'I')
+        throw new Error('onConnect left a transaction open, or a query that it did not wait for')
+    } catch (error) {
+      destroySocket(client)
+      throw signal.aborted ? signal.reason : error
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  async #discard(client: PgClient, statements: readonly string[]): Promise<boolean> {
+    await run(client, statements)
+    await this.#options.onConnect?.(client)
+    return (client._txStatus ?? 'I') === 'I'
   }
 }
 
-async function loadDriver(): Promise<PgDriver> {
-  try {
-    const name = 'pg'
-    const loaded = (await import(name)) as { default?: PgDriver } & PgDriver
-    return loaded.default ?? loaded
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
-    throw Object.assign(new Error("cenote/pg needs the package 'pg': npm install pg", { cause }), {
-      code: 'ERR_MODULE_NOT_FOUND',
-    })
+function asConfig(given: unknown): PgConfig {
+  if (typeof given === 'string') return { connectionString: given }
+  if (typeof given === 'object' && given !== null) return given as PgConfig
+  throw misconfigured(
+    `config is ${String(given)}: allowed is a connection string or an object for pg.Client, or a function that gives one`,
+  )
+}
+
+function checkOptions(options: PgManagerOptions): void {
+  for (const key of Object.keys(options)) {
+    if (!(OPTIONS as readonly string[]).includes(key))
+      throw new TypeError(`${key} is not one of the options of PgManager: known are ${OPTIONS.join(', ')}`)
   }
+  const { driver, onConnect, hosts, hostTimeoutMs } = options
+  const { resetOnRelease, targetSessionAttrs, hostOrder } = options
+  for (const [name, value, allowed] of [
+    ['resetOnRelease', resetOnRelease, RESETS],
+    ['targetSessionAttrs', targetSessionAttrs, TARGETS],
+    ['hostOrder', hostOrder, ORDERS],
+  ] as const) {
+    if (value !== undefined && !(allowed as readonly string[]).includes(value)) {
+      const quoted = allowed.map((each) => `'${each}'`).join(', ')
+      throw new TypeError(`${name} is '${String(value)}': allowed is ${quoted}`)
+    }
+  }
+  if (driver !== undefined && typeof driver.Client !== 'function')
+    throw new TypeError("driver has no class Client: allowed is what `import pg from 'pg'` gives")
+  if (onConnect !== undefined && typeof onConnect !== 'function')
+    throw new TypeError(`onConnect is ${String(onConnect)}: allowed is a function`)
+  if (hostTimeoutMs !== undefined && !(typeof hostTimeoutMs === 'number' && hostTimeoutMs > 0))
+    throw new TypeError(`hostTimeoutMs is ${String(hostTimeoutMs)}: allowed is milliseconds > 0, or Infinity`)
+  if (hosts !== undefined && !(Array.isArray(hosts) && hosts.length > 0 && hosts.every(isHost)))
+    throw new TypeError(`hosts is ${JSON.stringify(hosts)}: allowed is a list of { host, port? }, not empty`)
+}
+
+function isHost(value: Partial<PgHost> | null): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const { host, port = 1 } = value
+  return typeof host === 'string' && host !== '' && Number.isInteger(port) && port > 0 && port < 65_536
+}
+
+function isFatalError(error: unknown): boolean {
+  if (error instanceof PgHostsError) return error.hosts.every((each) => isFatalError(each.error))
+  const code = codeOf(error)
+  if (code !== undefined) return FATAL_STATES.test(code) || UNTRUSTED.test(code) || MISCONFIGURED.has(code)
+  // The driver's own errors of a wrong config have no code.
+  return error instanceof Error && /SASL|does not support SSL|password must be a string/i.test(error.message)
+}
+
+function codeOf(error: unknown): string | undefined {
+  const code = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined
+  return typeof code === 'string' ? code : undefined
 }
 
 async function run(client: PgClient, statements: readonly string[]): Promise<boolean> {
@@ -195,42 +330,4 @@ function isFatalMessage(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false
   const { severity } = error as { severity?: unknown }
   return severity === 'FATAL' || severity === 'PANIC'
-}
-
-function destroySocket(client: PgClient): void {
-  client.connection?.stream?.destroy()
-}
-
-/** What `new pg.Client` takes; its options are the driver's. */
-export interface PgConfig {
-  readonly connectionString?: string | undefined
-  readonly [option: string]: unknown
-}
-
-/** The part of the package `pg` that is used. */
-export interface PgDriver {
-  // The driver's own config type is wider in some places and narrower in others than any that could be written here.
-  readonly Client: new (config: never) => PgClient
-}
-
-/** A client of `pg`, as far as it is used. */
-export interface PgClient {
-  connect(): Promise<unknown>
-  query<R extends Record<string, unknown> = Record<string, unknown>>(
-    text: string | { text: string; values?: unknown[]; name?: string },
-    values?: unknown[],
-  ): Promise<{ rows: R[]; rowCount: number | null }>
-  end(): Promise<void>
-  on(event: 'error' | 'end' | 'notification' | 'notice', listener: (payload?: unknown) => void): unknown
-  readonly processID?: number | null
-  readonly readyForQuery?: boolean
-  readonly connection?: {
-    on(event: string, listener: (message: unknown) => void): unknown
-    readonly stream?: { destroy(): unknown }
-  }
-  readonly _ended?: boolean
-  readonly _queryable?: boolean
-  readonly _txStatus?: string | null
-  readonly _activeQuery?: unknown
-  readonly _queryQueue?: { readonly length: number }
 }
