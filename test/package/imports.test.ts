@@ -11,7 +11,8 @@ interface Import {
   readonly isTypeOnly: boolean
 }
 
-// What each folder may import, a folder or one file of it: `type` means only types. Anything not listed is forbidden.
+// What each folder, or one file of it, may import: `type` means only types. Anything not listed is forbidden, but that the
+// files of one manager (managers/pg.ts, managers/pg/…) import each other.
 const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> = {
   '.': { core: 'all' },
   core: { core: 'all', 'node:diagnostics_channel': 'all', 'node:async_hooks': 'all' },
@@ -24,6 +25,8 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'node:net': 'all',
     'node:tls': 'all',
   },
+  // It opens two pools that belong together.
+  'managers/sqlite.ts': { core: 'all', 'managers/driver.ts': 'all', 'node:fs': 'all', 'node:path': 'all' },
   testing: {
     '.': 'all',
     core: 'type',
@@ -38,9 +41,9 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
 export function forbidden(imports: readonly Import[]): string[] {
   return imports
     .filter(({ from, to, isTypeOnly }) => {
-      const allowed = ALLOWED[folderOf(from)]
-      const rule =
-        allowed?.[to] ?? (to.startsWith('node:') || !to.endsWith('.ts') ? undefined : allowed?.[folderOf(to)])
+      if (managerOf(from) !== undefined && managerOf(from) === managerOf(to)) return false
+      const allowed = ALLOWED[from] ?? ALLOWED[folderOf(from)]
+      const rule = allowed?.[to] ?? (to.endsWith('.ts') ? allowed?.[folderOf(to)] : undefined)
       return rule === undefined || (rule === 'type' && !isTypeOnly)
     })
     .map(({ from, to }) => `${from} imports ${to}`)
@@ -72,6 +75,11 @@ export function cycle(imports: readonly Import[]): string[] | undefined {
 
 function folderOf(file: string): string {
   return file.includes('/') ? (file.split('/')[0] as string) : '.'
+}
+
+// `pg` for managers/pg.ts and for what is in managers/pg/.
+function managerOf(file: string): string | undefined {
+  return /^managers\/([^/.]+)/.exec(file)?.[1]
 }
 
 const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
@@ -124,6 +132,14 @@ test('these rules can fail', () => {
       bad('managers/pg.ts', 'core/pool.ts'),
       bad('managers/pg.ts', 'core/manager.ts', true),
       bad('core/a.ts', 'pg'),
+    ]),
+  ).toHaveLength(2)
+  expect(
+    forbidden([
+      bad('managers/pg.ts', 'managers/pg/hosts.ts'),
+      bad('managers/pg/hosts.ts', 'managers/driver.ts'),
+      bad('managers/redis.ts', 'managers/pg/hosts.ts'),
+      bad('managers/pg/hosts.ts', 'core/pool.ts'),
     ]),
   ).toHaveLength(2)
   expect(cycle([bad('a.ts', 'b.ts'), bad('b.ts', 'c.ts'), bad('c.ts', 'b.ts')])).toEqual([
