@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -12,6 +14,10 @@ export interface PrivatePostgres {
   readonly url: string
   stop(): Promise<void>
   start(): Promise<void>
+  /** Keeps it and all its backends from answering, their connections open (SIGSTOP). */
+  suspend(): void
+  /** Ends `suspend` (SIGCONT). */
+  resume(): void
   /** Stops it and deletes its data. Safe to call twice. */
   destroy(): Promise<void>
 }
@@ -70,7 +76,15 @@ export async function startPostgres(
     isUp = false
     await server.stop()
   }
+  const postmaster = (): number =>
+    Number(readFileSync(join(databaseDir, 'postmaster.pid'), 'utf8').split('\n')[0])
+  // The postmaster first: while it stands still there are no new backends.
+  const suspend = (): void =>
+    [postmaster(), ...childrenOf(postmaster())].forEach((pid) => signal(pid, 'SIGSTOP'))
+  const resume = (): void =>
+    [...childrenOf(postmaster()), postmaster()].forEach((pid) => signal(pid, 'SIGCONT'))
   const destroy = async (): Promise<void> => {
+    if (isUp) resume()
     await stop()
     process.removeListener('exit', killOnExit)
     await rm(databaseDir, { recursive: true, force: true })
@@ -86,7 +100,14 @@ export async function startPostgres(
       { cause: error },
     )
   }
-  return { url: `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`, start, stop, destroy }
+  return {
+    url: `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`,
+    start,
+    stop,
+    suspend,
+    resume,
+    destroy,
+  }
 }
 
 /** The URL of a PostgreSQL that answers: CENOTE_PG_URL, or the standard local port. undefined: there is none. */
@@ -109,6 +130,20 @@ export async function findPostgres(): Promise<string | undefined> {
     }
   }
   return undefined
+}
+
+function childrenOf(pid: number): number[] {
+  const { stdout } = spawnSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
+  return stdout.split('\n').filter(Boolean).map(Number)
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name)
+  } catch (error) {
+    // A backend may end between the two steps.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
 
 async function mustBeFree(port: number): Promise<void> {
