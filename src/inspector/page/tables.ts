@@ -1,0 +1,86 @@
+import type { PoolCard } from '../protocol.ts'
+import { round, time } from './charts.ts'
+import type { FullFrame } from './history.ts'
+
+/** What is told of a pool in words and tables. */
+export class Tables {
+  // A table is drawn anew only when its text has changed: a selection in it, or a stack that was unfolded, stays.
+  readonly #drawn = new Map<string, string>()
+
+  show(card: PoolCard, frame: FullFrame): void {
+    this.#rows(
+      'held',
+      frame.held.map(({ connection, heldMs, by }) => [
+        `#${connection}`,
+        duration(heldMs),
+        by ?? 'not sampled',
+      ]),
+      'Nothing is held.',
+    )
+    this.#rows(
+      'failures',
+      card.connectFailures.map(({ error, times, lastAt }) => [error, String(times), time(lastAt)]),
+      'None.',
+    )
+    this.#rows(
+      'closed',
+      Object.entries(card.closedBy)
+        .filter(([, connections]) => connections > 0)
+        .map(([reason, connections]) => [reason, String(connections)]),
+      'None.',
+    )
+    this.#rows('options', Object.entries(card.options), 'None.')
+    this.#leaks(card)
+  }
+
+  #rows(id: string, rows: readonly (readonly string[])[], none: string): void {
+    if (!this.#isNew(id, rows)) return
+    const table = document.getElementById(id) as HTMLTableElement
+    const body = table.tBodies[0] as HTMLTableSectionElement
+    body.replaceChildren()
+    for (const row of rows) {
+      const line = body.insertRow()
+      for (const text of row) line.insertCell().textContent = text
+    }
+    if (rows.length > 0) return
+    const cell = body.insertRow().insertCell()
+    cell.colSpan = table.tHead?.rows[0]?.cells.length ?? 1
+    cell.className = 'quiet'
+    cell.textContent = none
+  }
+
+  #leaks({ leaks }: PoolCard): void {
+    if (!this.#isNew('leaks', leaks)) return
+    const box = document.getElementById('leaks') as HTMLElement
+    box.replaceChildren()
+    if (leaks.length === 0) {
+      const none = document.createElement('p')
+      none.className = 'quiet'
+      none.textContent = 'None. They are looked for where leakThresholdMs or reclaimAbandoned is set.'
+      box.append(none)
+    }
+    for (const { at, connection, heldMs, stack } of leaks.toReversed()) {
+      const details = document.createElement('details')
+      const summary = document.createElement('summary')
+      summary.textContent = `#${connection}, held for ${duration(heldMs)}, reported at ${time(at)}`
+      const trace = document.createElement('pre')
+      trace.textContent = stack ?? 'no stack'
+      details.append(summary, trace)
+      box.append(details)
+    }
+  }
+
+  #isNew(id: string, content: unknown): boolean {
+    const text = JSON.stringify(content)
+    if (this.#drawn.get(id) === text) return false
+    this.#drawn.set(id, text)
+    return true
+  }
+}
+
+/** Milliseconds as people say them. */
+export function duration(ms: number): string {
+  if (ms < 1_000) return `${round(ms)} ms`
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`
+  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
+}

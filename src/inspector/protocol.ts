@@ -1,0 +1,109 @@
+/** How often the inspector looks at its pools. */
+export const TICK_MS = 250
+/** How far back the page can go. */
+export const KEEP_MS = 300_000
+
+/**
+ * What one lane did in one tick, as one character:
+ * `A`–`J` leased at its end, `a`–`j` idle at its end, both with the share of the tick that it was leased (0 to 9 tenths);
+ * `o` opening, `k` being checked, `r` being reset after a return, `x` closing, `.` empty.
+ */
+export type LaneCode = string
+
+/** One connection that was leased at the end of a tick. */
+export interface HeldLease {
+  readonly lane: number
+  readonly connection: number
+  readonly heldMs: number
+  /** The function and line that acquired it; undefined where the acquire was not sampled. */
+  readonly by: string | undefined
+}
+
+/** What is wrong now, and what to do. */
+export interface Diagnosis {
+  readonly severity: 'ok' | 'notice' | 'problem'
+  readonly text: string
+}
+
+/** Milliseconds that callers waited for the leases that they got in one tick; 0 for those who did not wait. */
+export interface Waits {
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+  readonly max: number
+}
+
+/** One pool in one tick. */
+export interface Frame {
+  /** The wall clock at its end. */
+  readonly at: number
+  readonly idle: number
+  readonly inUse: number
+  readonly opening: number
+  readonly closing: number
+  readonly waiting: number
+  readonly maxSize: number
+  readonly minIdle: number
+  readonly generation: number
+  readonly paused: boolean
+  readonly closed: boolean
+  /** The age of the caller at the head of the queue; 0: nobody waits. */
+  readonly headAgeMs: number
+  /** Within the tick. */
+  readonly acquired: number
+  readonly opened: number
+  readonly closedConnections: number
+  readonly connectFailures: number
+  readonly timedOut: number
+  readonly refused: number
+  readonly waits: Waits
+  /** One code for each lane. */
+  readonly lanes: LaneCode
+  /** The connection in each lane, 0 for none; absent where it is as in the frame before. */
+  readonly ids?: readonly number[]
+  /** Those held longest, the longest first. */
+  readonly held: readonly HeldLease[]
+  readonly diagnosis: Diagnosis
+}
+
+/** A lease that was reported as a leak. */
+export interface Leak {
+  readonly at: number
+  readonly connection: number
+  readonly heldMs: number
+  readonly stack: string | undefined
+}
+
+/** Failed attempts to connect, by the error's name and code. */
+export interface ConnectFailures {
+  readonly error: string
+  readonly times: number
+  readonly lastAt: number
+}
+
+/** What is told of a pool beside its frames, anew whenever it has changed. */
+export interface PoolCard {
+  readonly name: string
+  /** Resolved options as text; never a credential, since those are the manager's. */
+  readonly options: Readonly<Record<string, string>>
+  readonly leaks: readonly Leak[]
+  readonly connectFailures: readonly ConnectFailures[]
+  /** Connections closed since the pool was made, by reason. */
+  readonly closedBy: Readonly<Record<string, number>>
+}
+
+/** The first message of the stream: all that is remembered. */
+export interface Hello {
+  readonly tickMs: number
+  readonly keepMs: number
+  readonly pools: readonly {
+    readonly key: number
+    readonly card: PoolCard
+    readonly frames: readonly Frame[]
+  }[]
+}
+
+/** Each further message: one frame of each pool, and the cards that have changed. */
+export interface Tick {
+  readonly pools: readonly { readonly key: number; readonly card?: PoolCard; readonly frame: Frame }[]
+}

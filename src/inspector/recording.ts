@@ -1,0 +1,154 @@
+import type { Pool, PoolState } from '../index.ts'
+import { Lanes } from './lanes.ts'
+import {
+  type ConnectFailures,
+  type Diagnosis,
+  type Frame,
+  KEEP_MS,
+  type Leak,
+  type PoolCard,
+  TICK_MS,
+} from './protocol.ts'
+import { Ring } from './ring.ts'
+import { WaitSample } from './waits.ts'
+
+const MOST_HELD = 20
+const MOST_LEAKS = 50
+const MOST_KINDS_OF_FAILURE = 20
+
+/** A frame that does not lean on the one before. */
+type WholeFrame = Frame & { readonly ids: readonly number[] }
+
+/** What is remembered of one pool: bounded, whatever the pool does. */
+export class Recording {
+  readonly lanes: Lanes = new Lanes()
+  readonly waits: WaitSample = new WaitSample()
+  readonly #pool: Pool<unknown>
+  readonly #frames = new Ring<WholeFrame>(Math.ceil(KEEP_MS / TICK_MS))
+  readonly #leaks: Leak[] = []
+  readonly #failures = new Map<string, ConnectFailures>()
+  #before: PoolState
+  #startedAt: number
+  #cardText = ''
+  #idsBefore: readonly number[] | undefined = undefined
+
+  constructor(pool: Pool<unknown>, now: number) {
+    this.#pool = pool
+    this.#before = pool.state()
+    this.#startedAt = now
+  }
+
+  get tickStartedAt(): number {
+    return this.#startedAt
+  }
+
+  leaked(leak: Leak): void {
+    this.#leaks.push(leak)
+    if (this.#leaks.length > MOST_LEAKS) this.#leaks.shift()
+  }
+
+  connectFailed(error: string, at: number): void {
+    const times = (this.#failures.get(error)?.times ?? 0) + 1
+    // The kind that failed last comes last: where there are too many, the one that has not been seen for longest goes.
+    this.#failures.delete(error)
+    this.#failures.set(error, { error, times, lastAt: at })
+    if (this.#failures.size <= MOST_KINDS_OF_FAILURE) return
+    for (const oldest of this.#failures.keys()) {
+      this.#failures.delete(oldest)
+      break
+    }
+  }
+
+  /** Ends the tick. `now` is on the monotonic clock of the events, `at` the wall clock. */
+  tick(now: number, at: number, diagnose: (pool: Pool<unknown>) => Diagnosis): Frame {
+    const state = this.#pool.state()
+    const { acquires, connects, closed } = state.statistics
+    const before = this.#before.statistics
+    const frame: WholeFrame = {
+      at,
+      idle: state.idle,
+      inUse: state.inUse,
+      opening: state.opening,
+      closing: state.closing,
+      waiting: state.waiting,
+      maxSize: state.maxSize,
+      minIdle: state.minIdle,
+      generation: state.generation,
+      paused: state.paused,
+      closed: state.closed,
+      headAgeMs: 0,
+      acquired: acquires.direct + acquires.waited - before.acquires.direct - before.acquires.waited,
+      opened: connects.opened - before.connects.opened,
+      closedConnections: sum(closed) - sum(before.closed),
+      connectFailures: connects.failed - before.connects.failed,
+      timedOut: acquires.timedOut - before.acquires.timedOut,
+      refused: acquires.refused - before.acquires.refused,
+      waits: this.waits.take(),
+      held: this.lanes.held(now, MOST_HELD),
+      diagnosis: diagnose(this.#pool),
+      ...this.lanes.take(now, this.#startedAt, state),
+    }
+    this.#before = state
+    this.#startedAt = now
+    this.#frames.push(frame)
+    const told = lean(frame, this.#idsBefore)
+    this.#idsBefore = frame.ids
+    return told
+  }
+
+  /** All frames that are remembered. */
+  history(): Frame[] {
+    let before: readonly number[] | undefined
+    return Array.from(this.#frames, (frame) => {
+      const told = lean(frame, before)
+      before = frame.ids
+      return told
+    })
+  }
+
+  card(): PoolCard {
+    return {
+      name: this.#pool.options.name,
+      options: describeOptions(this.#pool.options),
+      leaks: this.#leaks,
+      connectFailures: [...this.#failures.values()].toReversed(),
+      closedBy: this.#pool.state().statistics.closed,
+    }
+  }
+
+  /** The card, if it is another than the last time that it was asked for here. */
+  changedCard(): PoolCard | undefined {
+    const card = this.card()
+    const text = JSON.stringify(card)
+    if (text === this.#cardText) return undefined
+    this.#cardText = text
+    return card
+  }
+}
+
+function lean(frame: WholeFrame, idsBefore: readonly number[] | undefined): Frame {
+  if (frame.ids !== idsBefore) return frame
+  const { ids: _, ...rest } = frame
+  return rest
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0)
+}
+
+function describeOptions(options: object): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(options).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, describe(value)]],
+    ),
+  )
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'number') return value.toLocaleString('en', { maximumFractionDigits: 3 })
+  if (typeof value !== 'object' || value === null) return String(value)
+  if (Object.getPrototypeOf(value) !== Object.prototype) return 'an object'
+  const entries = Object.entries(value).map(([name, each]) => `${name}: ${describe(each)}`)
+  return `{ ${entries.join(', ')} }`
+}

@@ -1,0 +1,113 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+import type { Asset } from './assets.ts'
+import { COOKIE, type Door, refusal } from './guard.ts'
+
+// Each open page keeps one stream; a page that was forgotten open should not cost the service much.
+const MOST_STREAMS = 16
+// A reader that is so far behind is cut off: it comes back by itself and begins anew.
+const MOST_UNREAD_BYTES = 8 * 1024 * 1024
+
+const HEADERS: Readonly<Record<string, string>> = {
+  'Content-Security-Policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Permissions-Policy': 'camera=(), geolocation=(), microphone=()',
+  'Cache-Control': 'no-store',
+}
+
+/** Serves the page and its stream; knows nothing of pools. */
+export class PageServer {
+  readonly #door: Door
+  readonly #assets: ReadonlyMap<string, Asset>
+  readonly #hello: () => unknown
+  readonly #streams = new Set<ServerResponse>()
+  readonly #server: Server
+
+  constructor(door: Door, assets: ReadonlyMap<string, Asset>, hello: () => unknown) {
+    this.#door = door
+    this.#assets = assets
+    this.#hello = hello
+    this.#server = createServer((request, response) => this.#answer(request, response))
+  }
+
+  /** How many pages are watching. */
+  get watchers(): number {
+    return this.#streams.size
+  }
+
+  /** Resolves with the port. The server does not keep the process alive. */
+  async listen(port: number, host: string): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(port, host, resolve)
+    })
+    this.#server.unref()
+    this.#server.on('connection', (socket) => socket.unref())
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** Sends a message to every page. */
+  send(message: unknown): void {
+    if (this.#streams.size === 0) return
+    const text = `data: ${JSON.stringify(message)}\n\n`
+    for (const stream of this.#streams) {
+      if (stream.writableLength > MOST_UNREAD_BYTES) stream.destroy()
+      else stream.write(text)
+    }
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve))
+    for (const stream of this.#streams) stream.destroy()
+    this.#server.closeAllConnections()
+    await closed
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value)
+    let url: URL
+    try {
+      url = new URL(request.url ?? '/', 'http://inspector')
+    } catch {
+      return end(response, 400, 'This is no address.')
+    }
+    const token = url.searchParams.get('token')
+    const no = refusal(this.#door, { method: request.method, headers: request.headers, token })
+    if (no !== undefined) {
+      if (no.status === 405) response.setHeader('Allow', 'GET, HEAD')
+      return end(response, no.status, no.text)
+    }
+    if (token !== null && this.#door.token !== undefined) {
+      // The token leaves the address bar, the history and the referrer.
+      response.setHeader('Set-Cookie', `${COOKIE}=${this.#door.token}; HttpOnly; SameSite=Strict; Path=/`)
+      response.setHeader('Location', url.pathname)
+      return end(response, 303, '')
+    }
+    if (url.pathname === '/events') return this.#stream(request, response)
+    const asset = this.#assets.get(url.pathname)
+    if (asset === undefined) return end(response, 404, 'There is no such page.')
+    response.writeHead(200, { 'Content-Type': asset.type, 'Content-Length': asset.body.length })
+    response.end(request.method === 'HEAD' ? undefined : asset.body)
+  }
+
+  #stream(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#streams.size >= MOST_STREAMS)
+      return end(response, 503, `${MOST_STREAMS} pages are open already: close one.`)
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+    if (request.method === 'HEAD') return void response.end()
+    response.write(`retry: 1000\nevent: hello\ndata: ${JSON.stringify(this.#hello())}\n\n`)
+    this.#streams.add(response)
+    response.on('close', () => this.#streams.delete(response))
+  }
+}
+
+function end(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' })
+  response.end(text === '' ? undefined : `${text}\n`)
+}
