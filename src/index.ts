@@ -26,14 +26,31 @@ export {
   QueueFullError,
 } from './core/errors.ts'
 export {
+  type AbortEvent,
   type AcquireEvent,
+  type ChangeEvent,
+  type ChannelPayloads,
   CHANNELS,
+  type CheckEvent,
   type CloseEvent,
+  type ClosedEvent,
   type ErrorEvent,
   type LeakEvent,
   type OpenErrorEvent,
   type OpenEvent,
+  type PoolEvent,
   type RefuseEvent,
   type ReleaseEvent,
   type TimeoutEvent,
 } from './core/channels.ts'
+export { type AcquireTrace, type OpenTrace, TRACING_CHANNELS } from './core/tracing.ts'
+export type { ConnectionInsight, InsightSource, PoolInsight } from './core/insight.ts'
+export {
+  explain,
+  type ExplainOptions,
+  type Explanation,
+  type Holder,
+  type PoolCondition,
+} from './core/explain.ts'
+export { formatState, type FormatOptions } from './core/format-state.ts'
+export { livePools } from './core/live-pools.ts'

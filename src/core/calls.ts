@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { channels } from './channels.ts'
 import { type Clock, LONGEST_DELAY_MS, type TimerHandle } from './clock.ts'
+import type { Events } from './events.ts'
 
 /** How a call into user code ended. */
 export type Outcome<T> =
@@ -24,12 +24,12 @@ function nothing(): void {}
 export class Calls {
   /** The pool's clock; its timers are made in the pool's own async context. */
   readonly clock: Clock
-  readonly #pool: string
+  readonly #events: Events
   readonly #onError: ((error: unknown) => void) | undefined
   readonly #inPoolContext: <R>(call: () => R) => R = AsyncLocalStorage.snapshot()
 
-  constructor(clock: Clock, pool: string, onError: ((error: unknown) => void) | undefined) {
-    this.#pool = pool
+  constructor(clock: Clock, events: Events, onError: ((error: unknown) => void) | undefined) {
+    this.#events = events
     this.#onError = onError
     this.clock = {
       now: () => clock.now(),
@@ -80,7 +80,7 @@ export class Calls {
 
   /** Tells a failure that belongs to no caller. */
   report(error: unknown): void {
-    if (channels.error.hasSubscribers) channels.error.publish({ pool: this.#pool, error: nameOf(error) })
+    this.#events.failed(error)
     const onError = this.#onError
     if (onError === undefined) return
     // A failure of the failure's own outlet has nowhere left to go.
@@ -129,8 +129,4 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   )
-}
-
-function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name : typeof error
 }

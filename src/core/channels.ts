@@ -2,60 +2,82 @@ import { type Channel, channel } from 'node:diagnostics_channel'
 import type { CloseReason } from './close-reason.ts'
 import type { AcquirePhase } from './errors.ts'
 
-/** A caller got a connection. */
-export interface AcquireEvent {
+/** What every payload begins with. */
+export interface PoolEvent {
+  /** The pool's name. */
   readonly pool: string
+  /** Unique among the pools of a process, where names need not be. */
+  readonly poolId: number
+}
+/** A caller got a connection. */
+export interface AcquireEvent extends PoolEvent {
   readonly connection: number
   /** 0 where the caller did not wait. */
   readonly waitMs: number
 }
-/** A lease was given back, destroyed or detached. */
-export interface ReleaseEvent {
-  readonly pool: string
+/** A lease was given back, destroyed or detached, or taken back by the pool. */
+export interface ReleaseEvent extends PoolEvent {
   readonly connection: number
   readonly heldMs: number
 }
-/** A connection was opened. */
-export interface OpenEvent {
-  readonly pool: string
+/** A connection was opened, or adopted by `add`. */
+export interface OpenEvent extends PoolEvent {
   readonly connection: number
+  /** 0 for one that was adopted. */
   readonly connectMs: number
 }
 /** A connect attempt failed. */
-export interface OpenErrorEvent {
-  readonly pool: string
-  /** The error's name and code, never its message: that may hold an address or a user's name. */
+export interface OpenErrorEvent extends PoolEvent {
+  /** The error's name and its code, if it has one; never its message: that may hold an address or a user's name. */
   readonly error: string
+  /** Whether the manager's isFatal said that no retry will mend it. */
+  readonly isFatal: boolean
+}
+/** A connection was asked isValid. */
+export interface CheckEvent extends PoolEvent {
+  readonly connection: number
+  readonly passed: boolean
+  readonly checkMs: number
 }
 /** A connection began to be closed. */
-export interface CloseEvent {
-  readonly pool: string
+export interface CloseEvent extends PoolEvent {
   readonly connection: number
   readonly reason: CloseReason
   readonly ageMs: number
 }
+/** The close of a connection has settled or has taken too long: its place is free. */
+export interface ClosedEvent extends PoolEvent {
+  readonly connection: number
+  readonly closeMs: number
+}
 /** An acquire ran out of time. */
-export interface TimeoutEvent {
-  readonly pool: string
+export interface TimeoutEvent extends PoolEvent {
   readonly phase: AcquirePhase
   readonly waitMs: number
 }
+/** A caller's signal was aborted while it waited. */
+export interface AbortEvent extends PoolEvent {
+  readonly waitMs: number
+}
 /** An acquire was shed from the queue, or refused since it was full. */
-export interface RefuseEvent {
-  readonly pool: string
+export interface RefuseEvent extends PoolEvent {
   readonly why: 'queueFull' | 'overloaded'
 }
 /** A lease was held for longer than leakThresholdMs, or collected unreleased. */
-export interface LeakEvent {
-  readonly pool: string
+export interface LeakEvent extends PoolEvent {
   readonly connection: number
   readonly heldMs: number
   /** The stack of its acquire, where leaks are looked for. */
   readonly stack: string | undefined
 }
+/** The pool was told something. */
+export interface ChangeEvent extends PoolEvent {
+  readonly what: 'made' | 'paused' | 'resumed' | 'cleared' | 'resized' | 'closing' | 'closed'
+  readonly maxSize: number
+  readonly minIdle: number
+}
 /** A failure that belongs to no caller. */
-export interface ErrorEvent {
-  readonly pool: string
+export interface ErrorEvent extends PoolEvent {
   /** The error's name. */
   readonly error: string
 }
@@ -73,46 +95,62 @@ export const CHANNELS: {
   readonly release: 'cenote:release'
   readonly open: 'cenote:open'
   readonly openError: 'cenote:open:error'
+  readonly check: 'cenote:check'
   readonly close: 'cenote:close'
+  readonly closed: 'cenote:closed'
   readonly timeout: 'cenote:timeout'
+  readonly abort: 'cenote:abort'
   readonly refuse: 'cenote:refuse'
   readonly leak: 'cenote:leak'
+  readonly change: 'cenote:change'
   readonly error: 'cenote:error'
 } = Object.freeze({
   acquire: 'cenote:acquire',
   release: 'cenote:release',
   open: 'cenote:open',
   openError: 'cenote:open:error',
+  check: 'cenote:check',
   close: 'cenote:close',
+  closed: 'cenote:closed',
   timeout: 'cenote:timeout',
+  abort: 'cenote:abort',
   refuse: 'cenote:refuse',
   leak: 'cenote:leak',
+  change: 'cenote:change',
   error: 'cenote:error',
 })
 
-function typed<T>(name: string): TypedChannel<T> {
-  return channel(name) as Channel as TypedChannel<T>
+/** The payload of each channel. */
+export interface ChannelPayloads {
+  readonly acquire: AcquireEvent
+  readonly release: ReleaseEvent
+  readonly open: OpenEvent
+  readonly openError: OpenErrorEvent
+  readonly check: CheckEvent
+  readonly close: CloseEvent
+  readonly closed: ClosedEvent
+  readonly timeout: TimeoutEvent
+  readonly abort: AbortEvent
+  readonly refuse: RefuseEvent
+  readonly leak: LeakEvent
+  readonly change: ChangeEvent
+  readonly error: ErrorEvent
 }
 
 /** The channels themselves: ask `hasSubscribers` before a payload is built. */
-export const channels: {
-  readonly acquire: TypedChannel<AcquireEvent>
-  readonly release: TypedChannel<ReleaseEvent>
-  readonly open: TypedChannel<OpenEvent>
-  readonly openError: TypedChannel<OpenErrorEvent>
-  readonly close: TypedChannel<CloseEvent>
-  readonly timeout: TypedChannel<TimeoutEvent>
-  readonly refuse: TypedChannel<RefuseEvent>
-  readonly leak: TypedChannel<LeakEvent>
-  readonly error: TypedChannel<ErrorEvent>
-} = Object.freeze({
-  acquire: typed<AcquireEvent>(CHANNELS.acquire),
-  release: typed<ReleaseEvent>(CHANNELS.release),
-  open: typed<OpenEvent>(CHANNELS.open),
-  openError: typed<OpenErrorEvent>(CHANNELS.openError),
-  close: typed<CloseEvent>(CHANNELS.close),
-  timeout: typed<TimeoutEvent>(CHANNELS.timeout),
-  refuse: typed<RefuseEvent>(CHANNELS.refuse),
-  leak: typed<LeakEvent>(CHANNELS.leak),
-  error: typed<ErrorEvent>(CHANNELS.error),
-})
+export const channels: { readonly [K in keyof ChannelPayloads]: TypedChannel<ChannelPayloads[K]> } =
+  Object.freeze({
+    acquire: channel(CHANNELS.acquire) as Channel,
+    release: channel(CHANNELS.release) as Channel,
+    open: channel(CHANNELS.open) as Channel,
+    openError: channel(CHANNELS.openError) as Channel,
+    check: channel(CHANNELS.check) as Channel,
+    close: channel(CHANNELS.close) as Channel,
+    closed: channel(CHANNELS.closed) as Channel,
+    timeout: channel(CHANNELS.timeout) as Channel,
+    abort: channel(CHANNELS.abort) as Channel,
+    refuse: channel(CHANNELS.refuse) as Channel,
+    leak: channel(CHANNELS.leak) as Channel,
+    change: channel(CHANNELS.change) as Channel,
+    error: channel(CHANNELS.error) as Channel,
+  }) as never

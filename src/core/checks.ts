@@ -1,5 +1,6 @@
 import { type Calls, type Outcome, TimeLimitError } from './calls.ts'
 import type { CloseReason } from './close-reason.ts'
+import type { Events } from './events.ts'
 import type { ConnectionManager } from './manager.ts'
 import type { ResolvedPoolOptions } from './options.ts'
 import type { Reports } from './reports.ts'
@@ -27,7 +28,8 @@ export class Checks<C> {
   readonly #slots: Slots<C>
   readonly #calls: Calls
   readonly #reports: Reports<C>
-  readonly #events: CheckEvents<C>
+  readonly #events: Events
+  readonly #on: CheckEvents<C>
 
   constructor(
     manager: ConnectionManager<C>,
@@ -35,7 +37,8 @@ export class Checks<C> {
     slots: Slots<C>,
     calls: Calls,
     reports: Reports<C>,
-    events: CheckEvents<C>,
+    events: Events,
+    on: CheckEvents<C>,
   ) {
     this.#manager = manager
     this.#options = options
@@ -43,26 +46,31 @@ export class Checks<C> {
     this.#calls = calls
     this.#reports = reports
     this.#events = events
+    this.#on = on
   }
 
   /** Asks isValid. `suspicion`: since another connection failed its check. */
   validate(slot: Slot<C>, purpose: 'checkout' | 'background' | 'suspicion'): void {
     if (purpose !== 'suspicion' && slot.state !== SlotState.checking) this.#slots.check(slot)
     const startedTick = this.#slots.tick()
+    const startedAt = this.#calls.clock.now()
     const run = (signal: AbortSignal): boolean | Promise<boolean> =>
       this.#manager.isValid(slot.connection, signal)
     this.call(slot, { what: 'isValid', limitMs: this.#options.validationTimeoutMs, run }, (outcome) => {
-      if (outcome.ok && outcome.value === true) {
-        slot.checkedAt = this.#calls.clock.now()
+      const passed = outcome.ok && outcome.value === true
+      const now = this.#calls.clock.now()
+      this.#events.checked(slot.id, passed, now - startedAt)
+      if (passed) {
+        slot.checkedAt = now
         slot.checkedTick = startedTick
-        return this.#events.offer(slot, true)
+        return this.#on.offer(slot, true)
       }
       if (!outcome.ok)
         this.#reports.failure('CHECK_FAILED', `isValid of connection ${slot.id}`, outcome.error)
-      this.#events.refused(slot, 'invalid')
+      this.#on.refused(slot, 'invalid')
       const isSilent = !outcome.ok && outcome.error instanceof TimeLimitError
       if (purpose !== 'suspicion') this.#suspectOthers(startedTick, isSilent)
-      this.#events.done()
+      this.#on.done()
     })
   }
 
@@ -75,7 +83,7 @@ export class Checks<C> {
       slot,
       { what: 'beforeAcquire', limitMs, run: () => beforeAcquire?.(slot.connection) },
       (outcome) => {
-        if (this.accepts(outcome)) this.#events.prepared(slot)
+        if (this.accepts(outcome)) this.#on.prepared(slot)
         else this.#refuse(slot)
       },
     )
@@ -92,7 +100,7 @@ export class Checks<C> {
     this.#slots.return(slot)
     const next = (): void => {
       const step = steps.pop()
-      if (step === undefined) return this.#events.cleaned(slot)
+      if (step === undefined) return this.#on.cleaned(slot)
       this.call(slot, step, (outcome) => (this.accepts(outcome) ? next() : this.#refuse(slot)))
     }
     next()
@@ -123,8 +131,8 @@ export class Checks<C> {
   }
 
   #refuse(slot: Slot<C>): void {
-    this.#events.refused(slot, 'hook')
-    this.#events.done()
+    this.#on.refused(slot, 'hook')
+    this.#on.done()
   }
 
   // One connection failed its check, so the others may be dead too: they are all checked at once. Where the server did

@@ -1,8 +1,8 @@
 import { Calls } from './calls.ts'
-import { channels } from './channels.ts'
 import { Checks } from './checks.ts'
 import type { CloseReason } from './close-reason.ts'
 import { Connector } from './connector.ts'
+import { Events } from './events.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { Leaks } from './leaks.ts'
 import { Lease } from './lease.ts'
@@ -12,8 +12,10 @@ import { Queue } from './queue.ts'
 import { Reports } from './reports.ts'
 import { type Slot, SlotState } from './slot.ts'
 import { Slots } from './slots.ts'
+import { nextPoolId } from './live-pools.ts'
 import { snapshot } from './snapshot.ts'
 import type { PoolState } from './state.ts'
+import { isTraced, traceAcquire, tracing } from './tracing.ts'
 
 /**
  * Moves connections between the manager, the idle ones and the callers. It waits; Slots counts. Every connection that
@@ -24,6 +26,7 @@ export class Circulation<C> {
   readonly slots: Slots<C>
   readonly queue: Queue<C>
   readonly calls: Calls
+  readonly events: Events
   readonly reports: Reports<C>
   readonly connector: Connector<C>
   paused = false
@@ -45,9 +48,10 @@ export class Circulation<C> {
     const { clock } = options
     this.#recent = () => (clock.recent === undefined ? clock.now() : clock.recent())
     this.slots = new Slots(options)
-    this.calls = new Calls(clock, options.name, options.onError)
-    this.reports = new Reports(options, this.calls, () => this.state())
-    this.#checks = new Checks(manager, options, this.slots, this.calls, this.reports, {
+    this.events = new Events(options.name, nextPoolId())
+    this.calls = new Calls(clock, this.events, options.onError)
+    this.reports = new Reports(options, this.calls, this.events, () => this.state())
+    this.#checks = new Checks(manager, options, this.slots, this.calls, this.reports, this.events, {
       offer: (slot, isProven) => this.#offer(slot, isProven),
       prepared: (slot) => {
         const reason = this.#unfit(slot, this.#recent(), undefined)
@@ -61,7 +65,7 @@ export class Circulation<C> {
       refused: (slot, reason) => this.close(slot, reason),
       done: () => this.refill(),
     })
-    this.queue = new Queue(options, this.calls.clock, {
+    this.queue = new Queue(options, this.calls.clock, this.events, {
       state: () => this.state(),
       lastConnectError: () => this.connector.lastError,
       supply: () => {
@@ -70,7 +74,7 @@ export class Circulation<C> {
         return { inHook, inCheck: this.slots.checking + this.slots.suspects - inHook, connecting }
       },
     })
-    this.connector = new Connector(manager, options, this.slots, this.calls, {
+    this.connector = new Connector(manager, options, this.slots, this.calls, this.events, {
       queued: () => this.queue.size,
       halted: () => this.paused || this.closed,
       opened: (slot) => {
@@ -106,12 +110,23 @@ export class Circulation<C> {
     return this.#leaks !== undefined
   }
 
+  /** Where the lease of a slot was acquired, if that is remembered. */
+  traceOf(slot: Slot<C>): Error | undefined {
+    return this.#leaks?.traceOf(slot)
+  }
+
   state(): PoolState {
     return snapshot(this)
   }
 
   /** A lease within this call, or a place in the queue. `fresh`: only of a connection that is opened or checked from now on. */
   acquire(options: AcquireOptions | undefined, fresh: boolean): Promise<Lease<C>> {
+    if (!isTraced(tracing.acquire)) return this.#acquire(options, fresh)
+    const begin = () => this.#acquire(options, fresh)
+    return traceAcquire(this.events, this.calls.clock, this.queue.size, begin)
+  }
+
+  #acquire(options: AcquireOptions | undefined, fresh: boolean): Promise<Lease<C>> {
     const { queue, slots } = this
     queue.counts.started++
     if (this.closed) return queue.refuse(this.reports.closed())
@@ -195,6 +210,7 @@ export class Circulation<C> {
     if (this.#isBroken(connection, undefined)) return 'broken'
     const now = this.calls.clock.now()
     const slot = this.slots.adopt(connection, now, this.connector.expiresAt(now))
+    this.events.opened(slot.id, 0)
     const { afterConnect, validationTimeoutMs } = this.options
     if (afterConnect === undefined) {
       this.#offer(slot, true)
@@ -214,19 +230,13 @@ export class Circulation<C> {
 
   /** Closes one connection: the one path that does. Its place is free when the close has settled or taken too long. */
   close(slot: Slot<C>, reason: CloseReason): void {
-    const { name, beforeClose, closeTimeoutMs, validationTimeoutMs } = this.options
+    const { beforeClose, closeTimeoutMs, validationTimeoutMs } = this.options
     this.slots.close(slot, reason)
     slot.abandon?.()
     slot.abandon = undefined
     this.#leaks?.unwatch(undefined, slot)
-    if (channels.close.hasSubscribers) {
-      channels.close.publish({
-        pool: name,
-        connection: slot.id,
-        reason,
-        ageMs: this.calls.clock.now() - slot.openedAt,
-      })
-    }
+    const closingAt = this.calls.clock.now()
+    this.events.closing(slot.id, reason, closingAt - slot.openedAt)
     const closeNow = (): void => {
       this.calls.bounded(
         { what: 'close', limitMs: closeTimeoutMs, run: () => this.#manager.close(slot.connection) },
@@ -234,6 +244,7 @@ export class Circulation<C> {
           if (!outcome.ok)
             this.reports.failure('CLOSE_FAILED', `close of connection ${slot.id}`, outcome.error)
           this.slots.free(slot)
+          this.events.closed(slot.id, this.calls.clock.now() - closingAt)
           this.onChange()
           this.refill()
         },
@@ -327,17 +338,14 @@ export class Circulation<C> {
     this.slots.lease(slot, now)
     const lease = new Lease(this, slot)
     this.#leaks?.watch(lease, slot, trace)
-    if (channels.acquire.hasSubscribers)
-      channels.acquire.publish({ pool: this.options.name, connection: slot.id, waitMs })
+    this.events.acquired(slot.id, waitMs)
     return lease
   }
 
   #released(slot: Slot<C>, now: number, lease: Lease<C> | undefined): void {
     slot.lastUsedAt = now
     this.#leaks?.unwatch(lease, slot)
-    if (channels.release.hasSubscribers) {
-      channels.release.publish({ pool: this.options.name, connection: slot.id, heldMs: now - slot.leasedAt })
-    }
+    this.events.released(slot.id, now - slot.leasedAt)
   }
 
   // Why a connection may neither be handed out nor kept, in the promised order.
@@ -419,8 +427,9 @@ export class Circulation<C> {
 
   #connectFailed(error: unknown): void {
     const { retryConnect } = this.options
-    const isFinal =
-      !retryConnect || this.calls.predicate(() => this.#manager.isFatal?.(error) === true, false)
+    const isFatal = this.calls.predicate(() => this.#manager.isFatal?.(error) === true, false)
+    const isFinal = !retryConnect || isFatal
+    this.events.openFailed(error, isFatal)
     const refused = isFinal && this.queue.failHead(() => this.reports.connect(error))
     if (!refused) this.reports.failure('CONNECT_FAILED', 'connect', error)
     this.onConnectFailed(error, isFinal)

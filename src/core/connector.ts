@@ -1,12 +1,13 @@
 import { Alarm } from './alarm.ts'
 import { nextDelay } from './backoff.ts'
 import type { Calls, Outcome } from './calls.ts'
-import { channels } from './channels.ts'
+import { type Events, nameAndCode } from './events.ts'
 import type { ConnectionManager } from './manager.ts'
 import type { ResolvedPoolOptions } from './options.ts'
 import type { Permit } from './permit.ts'
 import type { Slot } from './slot.ts'
 import type { Slots } from './slots.ts'
+import { isTraced, type OpenTrace, traceEnd, traceStart, tracing } from './tracing.ts'
 import { wanted } from './wanted.ts'
 
 /** What the connector tells the circulation. */
@@ -23,6 +24,13 @@ export interface ConnectorEvents<C> {
   lost(slot: Slot<C>): void
 }
 
+// What a traced attempt ended with that was given up, since its pool was closed.
+class AbandonedError extends Error {
+  override name = 'AbandonedError'
+}
+
+function nothing(): void {}
+
 /** The one path that opens connections: as many as are wanted, with one backoff for all after a failure. */
 export class Connector<C> {
   /** The last failure since a connect succeeded. */
@@ -32,10 +40,12 @@ export class Connector<C> {
   readonly #options: ResolvedPoolOptions<C>
   readonly #slots: Slots<C>
   readonly #calls: Calls
-  readonly #events: ConnectorEvents<C>
+  readonly #events: Events
+  readonly #on: ConnectorEvents<C>
   readonly #retry: Alarm
   #failingSince: number | undefined = undefined
   #delayMs: number
+  #retryAt = 0
   #round = 0
 
   constructor(
@@ -43,13 +53,15 @@ export class Connector<C> {
     options: ResolvedPoolOptions<C>,
     slots: Slots<C>,
     calls: Calls,
-    events: ConnectorEvents<C>,
+    events: Events,
+    on: ConnectorEvents<C>,
   ) {
     this.#manager = manager
     this.#options = options
     this.#slots = slots
     this.#calls = calls
     this.#events = events
+    this.#on = on
     this.#delayMs = options.connectBackoff.minMs
     this.#retry = new Alarm(calls.clock, false, () => this.openWanted())
   }
@@ -59,9 +71,14 @@ export class Connector<C> {
     return this.#failingSince !== undefined
   }
 
+  /** When the next attempt is due, after a failure. */
+  get retryInMs(): number | undefined {
+    return this.#retry.isSet ? Math.max(0, this.#retryAt - this.#calls.clock.now()) : undefined
+  }
+
   /** Begins as many attempts as there is demand for, now. */
   openWanted(): void {
-    while (!this.#events.halted() && this.#wanted() > 0) this.#open()
+    while (!this.#on.halted() && this.#wanted() > 0) this.#open()
   }
 
   /** Gives up every attempt; a connection that arrives all the same is closed. */
@@ -121,7 +138,7 @@ export class Connector<C> {
     const slots = this.#slots
     const { maxSize, minIdle } = slots.limits
     return wanted({
-      queued: this.#events.queued(),
+      queued: this.#on.queued(),
       minIdle,
       idle: slots.idle,
       retiring: slots.retiring,
@@ -135,22 +152,41 @@ export class Connector<C> {
   }
 
   #open(): void {
-    const now = this.#calls.clock.now()
-    const permit = this.#slots.reserve(this.#round, now)
+    const permit = this.#slots.reserve(this.#round, this.#calls.clock.now())
     let slot: Slot<C> | undefined
     const lost = (): void => {
       if (slot === undefined) permit.lost = true
-      else this.#events.lost(slot)
+      else this.#on.lost(slot)
     }
-    this.#connect(
-      permit.controller,
-      lost,
-      (outcome) => {
-        if (outcome.ok) this.#fill(permit, outcome.value, (opened) => (slot = opened))
-        else this.#fail(permit, outcome.error)
-      },
-      (abandon) => (permit.abandon = abandon),
-    )
+    const attempt = (ended: (error: unknown) => void): void =>
+      this.#connect(
+        permit.controller,
+        lost,
+        (outcome) => {
+          ended(outcome.ok ? undefined : outcome.error)
+          if (outcome.ok) this.#fill(permit, outcome.value, (opened) => (slot = opened))
+          else this.#fail(permit, outcome.error)
+        },
+        (abandon) => {
+          permit.abandon = () => {
+            abandon()
+            ended(new AbandonedError())
+          }
+        },
+      )
+    if (isTraced(tracing.open)) this.#traced(permit, attempt)
+    else attempt(nothing)
+  }
+
+  #traced(permit: Permit, attempt: (ended: (error: unknown) => void) => void): void {
+    const { pool, poolId } = this.#events
+    const context: OpenTrace = { pool, poolId, connection: permit.id }
+    const ended = (error: unknown): void => {
+      context.connectMs = this.#calls.clock.now() - permit.startedAt
+      if (error !== undefined) context.error = nameAndCode(error)
+      traceEnd(tracing.open, context)
+    }
+    traceStart(tracing.open, context, () => attempt(ended))
   }
 
   // One connect, then afterConnect. `own` is told how to give it up, anew for each step.
@@ -219,14 +255,8 @@ export class Connector<C> {
     slot.lost = permit.lost
     // Before anybody is told of it: from here on its end is the slot's.
     own(slot)
-    if (channels.open.hasSubscribers) {
-      channels.open.publish({
-        pool: this.#options.name,
-        connection: slot.id,
-        connectMs: now - permit.startedAt,
-      })
-    }
-    this.#events.opened(slot)
+    this.#events.opened(slot.id, now - permit.startedAt)
+    this.#on.opened(slot)
   }
 
   #fail(permit: Permit, error: unknown): void {
@@ -240,14 +270,9 @@ export class Connector<C> {
       this.#round++
       const random = (): number => this.#options.clock.random?.() ?? Math.random()
       this.#delayMs = nextDelay(this.#options.connectBackoff, this.#delayMs, now - this.#failingSince, random)
-      this.#retry.set(now + this.#delayMs)
+      this.#retryAt = now + this.#delayMs
+      this.#retry.set(this.#retryAt)
     }
-    if (channels.openError.hasSubscribers) {
-      channels.openError.publish({
-        pool: this.#options.name,
-        error: error instanceof Error ? error.name : typeof error,
-      })
-    }
-    this.#events.failed(error)
+    this.#on.failed(error)
   }
 }

@@ -17,6 +17,7 @@ export class Leaks<C> {
   readonly #onLeak: (slot: Slot<C>, heldMs: number, trace: Error | undefined) => void
   // In the order of their checkout, so the first is the first to be due.
   readonly #held = new Map<Slot<C>, Watched<C>>()
+  readonly #reported = new Map<Slot<C>, Watched<C>>()
   readonly #alarm: Alarm
   readonly #registry: FinalizationRegistry<Watched<C>> | undefined
 
@@ -49,6 +50,11 @@ export class Leaks<C> {
   unwatch(lease: Lease<C> | undefined, slot: Slot<C>): void {
     if (lease !== undefined) this.#registry?.unregister(lease)
     this.#held.delete(slot)
+    this.#reported.delete(slot)
+  }
+
+  traceOf(slot: Slot<C>): Error | undefined {
+    return (this.#held.get(slot) ?? this.#reported.get(slot))?.trace
   }
 
   stop(): void {
@@ -57,12 +63,14 @@ export class Leaks<C> {
 
   #look(): void {
     const now = this.#clock.now()
-    for (const [slot, { leasedAt, trace }] of this.#held) {
+    for (const [slot, watched] of this.#held) {
+      const { leasedAt, trace } = watched
       if (leasedAt + this.#thresholdMs > now) {
         this.#alarm.set(leasedAt + this.#thresholdMs)
         return
       }
       this.#held.delete(slot)
+      this.#reported.set(slot, watched)
       this.#onLeak(slot, now - leasedAt, trace)
     }
   }

@@ -60,6 +60,11 @@ export class Lease<C> {
     return lease.#slot !== undefined && lease.#circulation.hasBroken(lease.#slot, error)
   }
 
+  /** For tracing: the number of the connection; undefined after the lease was given back. */
+  static connectionOf<C>(lease: Lease<C>): number | undefined {
+    return lease.#slot?.id
+  }
+
   #held(use: string): Slot<C> {
     if (this.#slot === undefined) throw this.#circulation.reports.released(use)
     return this.#slot

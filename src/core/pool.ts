@@ -1,7 +1,10 @@
 import { Alarm } from './alarm.ts'
 import { Circulation } from './circulation.ts'
+import type { ChangeEvent } from './channels.ts'
 import { AcquireTimeoutError, PoolOptionsError } from './errors.ts'
 import { Lease } from './lease.ts'
+import { lookInto, type PoolInsight } from './insight.ts'
+import { register } from './live-pools.ts'
 import type { ConnectionManager } from './manager.ts'
 import {
   type AcquireOptions,
@@ -35,6 +38,7 @@ export class Pool<C> implements AsyncDisposable {
   readonly #conditions = new Set<() => void>()
   #closing: Promise<CloseResult> | undefined = undefined
   #resizes = 0
+  readonly #forget: () => void
 
   /**
    * A pool that is usable at once and opens `minIdle` connections in the background.
@@ -45,6 +49,8 @@ export class Pool<C> implements AsyncDisposable {
     this.#circulation.onChange = () => {
       for (const look of [...this.#conditions]) look()
     }
+    this.#forget = register(this)
+    this.#changed('made')
     this.#circulation.refill()
   }
 
@@ -84,6 +90,11 @@ export class Pool<C> implements AsyncDisposable {
   /** The pool at this instant. */
   state(): PoolState {
     return this.#circulation.state()
+  }
+
+  /** The pool at this instant, connection by connection: costs time that grows with their number. */
+  look(): PoolInsight {
+    return lookInto(this.#circulation)
   }
 
   /**
@@ -194,6 +205,7 @@ export class Pool<C> implements AsyncDisposable {
     limits.maxSize = maxSize
     limits.minIdle = minIdle
     const resize = ++this.#resizes
+    this.#changed('resized')
     for (const look of [...this.#conditions]) look()
     circulation.closeIdle('surplus')
     circulation.refill()
@@ -206,17 +218,20 @@ export class Pool<C> implements AsyncDisposable {
   /** From now on nothing is opened or handed out. Callers queue, and their deadlines run on. */
   pause(): void {
     this.#circulation.paused = true
+    this.#changed('paused')
   }
 
   /** Ends a pause; those who queue are served in their order. */
   resume(): void {
     this.#circulation.paused = false
+    this.#changed('resumed')
     this.#circulation.refill()
   }
 
   /** Makes every connection of now an old one: idle ones are closed now, leased ones when they come back. */
   clear(): void {
     this.#circulation.slots.nextGeneration()
+    this.#changed('cleared')
     this.#circulation.closeIdle('cleared')
     this.#circulation.refill()
   }
@@ -240,6 +255,7 @@ export class Pool<C> implements AsyncDisposable {
     const circulation = this.#circulation
     const { slots } = circulation
     const freedBefore = slots.freed
+    this.#changed('closing')
     circulation.shut()
     for (const look of [...this.#conditions]) look()
     await this.#until(() => slots.taken === 0, timeoutMs)
@@ -249,7 +265,13 @@ export class Pool<C> implements AsyncDisposable {
       await this.#until(() => slots.taken === 0, Math.min(this.options.closeTimeoutMs, FORCED_CLOSE_MS))
     }
     circulation.stop()
+    this.#forget()
+    this.#changed('closed')
     return { closed, abandoned }
+  }
+
+  #changed(what: ChangeEvent['what']): void {
+    this.#circulation.events.changed(what, this.#circulation.slots.limits)
   }
 
   // Whether a condition was met in time. Keeps the process alive meanwhile.

@@ -1,6 +1,5 @@
 import { type SignalWatch, Signals } from './abort.ts'
 import { Alarm } from './alarm.ts'
-import { channels } from './channels.ts'
 import type { Clock } from './clock.ts'
 import {
   type AcquirePhase,
@@ -9,6 +8,7 @@ import {
   type PoolError,
   QueueFullError,
 } from './errors.ts'
+import type { Events } from './events.ts'
 import { Histogram } from './histogram.ts'
 import type { Lease } from './lease.ts'
 import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
@@ -38,6 +38,7 @@ export class Queue<C> {
 
   readonly #options: ResolvedPoolOptions<C>
   readonly #clock: Clock
+  readonly #events: Events
   readonly #context: QueueContext
   readonly #waiters: Waiters<C> = new Waiters()
   readonly #signals: Signals = new Signals()
@@ -48,9 +49,10 @@ export class Queue<C> {
   #headAtStallCheck: Waiter<C> | undefined = undefined
   #joining: Waiter<C> | undefined = undefined
 
-  constructor(options: ResolvedPoolOptions<C>, clock: Clock, context: QueueContext) {
+  constructor(options: ResolvedPoolOptions<C>, clock: Clock, events: Events, context: QueueContext) {
     this.#options = options
     this.#clock = clock
+    this.#events = events
     this.#context = context
     this.#deadline = new Alarm(clock, true, () => this.#expire())
     this.#stallCheck = new Alarm(clock, false, () => this.#checkStall())
@@ -84,6 +86,12 @@ export class Queue<C> {
       this.#arm()
       if (this.#overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(now)
     })
+  }
+
+  /** How long the caller at the head has waited; 0: nobody waits. */
+  get headWaitMs(): number {
+    const head = this.#waiters.head()
+    return head === undefined ? 0 : this.#clock.now() - head.queuedAt
   }
 
   /** The caller to be served now; sheds those that overload control gives up. */
@@ -130,13 +138,14 @@ export class Queue<C> {
 
   refuseFull(): Promise<never> {
     const { name, maxWaiting } = this.#options
-    if (channels.refuse.hasSubscribers) channels.refuse.publish({ pool: name, why: 'queueFull' })
+    this.#events.refused('queueFull')
     return this.refuse(new QueueFullError(maxWaiting, { pool: name, state: this.#context.state() }))
   }
 
   /** Fails a caller whose signal was aborted before it came. */
   refuseAborted(reason: unknown): Promise<never> {
     this.counts.aborted++
+    this.#events.aborted(0)
     return Promise.reject(reason as Error)
   }
 
@@ -153,6 +162,7 @@ export class Queue<C> {
   #abort(waiter: Waiter<C>, reason: unknown): void {
     this.counts.aborted++
     this.#leave(waiter)
+    this.#events.aborted(this.#clock.now() - waiter.queuedAt)
     waiter.reject(reason)
   }
 
@@ -180,8 +190,7 @@ export class Queue<C> {
       this.counts.timedOut++
       this.#leave(waiter)
       const timeoutMs = Math.round(waiter.deadline - waiter.queuedAt)
-      if (channels.timeout.hasSubscribers)
-        channels.timeout.publish({ pool: name, phase, waitMs: now - waiter.queuedAt })
+      this.#events.timedOut(phase, now - waiter.queuedAt)
       waiter.reject(new AcquireTimeoutError(phase, timeoutMs, { pool: name, state, cause }))
     }
     if (this.#waiters.size > 0) this.#arm()
@@ -206,7 +215,7 @@ export class Queue<C> {
     this.counts.refused++
     const state = this.#context.state()
     this.#leave(waiter)
-    if (channels.refuse.hasSubscribers) channels.refuse.publish({ pool: name, why: 'overloaded' })
+    this.#events.refused('overloaded')
     waiter.reject(
       new OverloadedError(waitedMs, overload ?? { targetMs: 0, intervalMs: 0 }, { pool: name, state }),
     )

@@ -1,6 +1,7 @@
 import type { Calls } from './calls.ts'
 import { channels } from './channels.ts'
 import { ConnectError, LeaseReleasedError, PoolClosedError, PoolError, textOf } from './errors.ts'
+import type { Events } from './events.ts'
 import type { ResolvedPoolOptions } from './options.ts'
 import type { Slot } from './slot.ts'
 import type { PoolState } from './state.ts'
@@ -9,11 +10,13 @@ import type { PoolState } from './state.ts'
 export class Reports<C> {
   readonly #options: ResolvedPoolOptions<C>
   readonly #calls: Calls
+  readonly #events: Events
   readonly #state: () => PoolState
 
-  constructor(options: ResolvedPoolOptions<C>, calls: Calls, state: () => PoolState) {
+  constructor(options: ResolvedPoolOptions<C>, calls: Calls, events: Events, state: () => PoolState) {
     this.#options = options
     this.#calls = calls
+    this.#events = events
     this.#state = state
   }
 
@@ -68,8 +71,7 @@ export class Reports<C> {
     const stack = trace?.stack
     if (stack !== undefined)
       error.stack = `${error.name}: ${error.message}${stack.slice(stack.indexOf('\n'))}`
-    if (channels.leak.hasSubscribers)
-      channels.leak.publish({ pool: name, connection: slot.id, heldMs, stack })
+    this.#events.leaked(slot.id, heldMs, stack)
     this.#calls.report(error)
   }
 }

@@ -10,6 +10,7 @@ export function snapshot<C>({ slots, queue, paused, closed }: Circulation<C>): P
     opening: slots.opening,
     closing: slots.closing,
     waiting: Math.max(0, queue.size - slots.checking),
+    headWaitMs: queue.headWaitMs,
     maxSize: slots.limits.maxSize,
     minIdle: slots.limits.minIdle,
     generation: slots.generation,

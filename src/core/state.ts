@@ -47,6 +47,8 @@ export interface PoolState {
   readonly closing: number
   /** Callers in the queue for whom no idle connection is being checked. */
   readonly waiting: number
+  /** How long the caller at the head of the queue has waited, in milliseconds; 0: nobody waits. */
+  readonly headWaitMs: number
   readonly maxSize: number
   readonly minIdle: number
   /** How often `clear()` was called. */

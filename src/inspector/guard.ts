@@ -1,9 +1,10 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
+import { isIP } from 'node:net'
 
 /** Where the inspector listens, and what it asks of who comes. */
 export interface Door {
-  /** Names and addresses by which it may be called, without the port. */
+  /** Names by which it may be called, without the port, beside every numeric address. */
   readonly hosts: readonly string[]
   readonly token: string | undefined
 }
@@ -20,9 +21,9 @@ export interface Knock {
 export function refusal({ hosts, token }: Door, knock: Knock): { status: number; text: string } | undefined {
   if (knock.method !== 'GET' && knock.method !== 'HEAD')
     return { status: 405, text: 'The inspector only shows: GET and HEAD.' }
-  // A page of another site that had its own name resolve to this address would send that name.
+  // A page of another site that had its own name resolve to this address would send that name, and never a number.
   const name = hostOf(knock.headers.host)
-  if (name === undefined || !hosts.includes(name))
+  if (name === undefined || (isIP(name) === 0 && !hosts.includes(name)))
     return {
       status: 421,
       text: `The inspector is not called ${name ?? 'so'}: it answers to ${hosts.join(', ')}.`,

@@ -42,17 +42,13 @@ export interface Frame {
   readonly opening: number
   readonly closing: number
   readonly waiting: number
-  readonly maxSize: number
-  readonly minIdle: number
-  readonly generation: number
-  readonly paused: boolean
-  readonly closed: boolean
   /** The age of the caller at the head of the queue; 0: nobody waits. */
-  readonly headAgeMs: number
+  readonly headWaitMs: number
+  readonly maxSize: number
   /** Within the tick. */
   readonly acquired: number
   readonly opened: number
-  readonly closedConnections: number
+  readonly closed: number
   readonly connectFailures: number
   readonly timedOut: number
   readonly refused: number

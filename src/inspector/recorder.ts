@@ -1,45 +1,42 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 
 import {
   type AcquireEvent,
+  type AcquireTrace,
   CHANNELS,
-  type CloseEvent,
   type LeakEvent,
   type OpenErrorEvent,
-  type OpenEvent,
-  type Pool,
+  type InsightSource,
+  type PoolEvent,
   type ReleaseEvent,
+  TRACING_CHANNELS,
 } from '../index.ts'
-import { type Diagnosis, type Hello, KEEP_MS, type PoolCard, TICK_MS, type Tick } from './protocol.ts'
+import { Holders } from './holders.ts'
+import { type Hello, KEEP_MS, TICK_MS, type Tick } from './protocol.ts'
 import { Recording } from './recording.ts'
 
-/** Listens to the channels of pools and remembers what the page shows. */
-export class Recorder {
-  readonly #pools: () => Iterable<Pool<unknown>>
-  readonly #diagnose: (pool: Pool<unknown>) => Diagnosis
-  readonly #recordings = new Map<Pool<unknown>, { readonly key: number; readonly recording: Recording }>()
-  readonly #byName = new Map<string, Recording>()
-  readonly #subscriptions: (readonly [string, (message: unknown) => void])[]
-  readonly #timer: NodeJS.Timeout
-  #lastKey = 0
+type Listener = (message: unknown) => void
 
-  constructor(
-    pools: () => Iterable<Pool<unknown>>,
-    diagnose: (pool: Pool<unknown>) => Diagnosis,
-    onTick: (tick: Tick) => void,
-  ) {
+/** Listens to the channels of pools, looks at each pool every tick, and remembers what the page shows. */
+export class Recorder {
+  readonly #pools: () => Iterable<InsightSource>
+  readonly #keys = new WeakMap<InsightSource, number>()
+  readonly #recordings = new Map<number, Recording>()
+  readonly #holders = new Holders()
+  readonly #stopListening: () => void
+  readonly #timer: NodeJS.Timeout
+
+  constructor(pools: () => Iterable<InsightSource>, onTick: (tick: Tick) => void) {
     this.#pools = pools
-    this.#diagnose = diagnose
     this.#findPools()
-    this.#subscriptions = this.#listeners()
-    for (const [channel, listener] of this.#subscriptions) subscribe(channel, listener)
-    this.#timer = setInterval(() => onTick(this.#tick()), TICK_MS)
+    this.#stopListening = this.#listen()
+    this.#timer = setInterval(() => onTick(this.tick()), TICK_MS)
     this.#timer.unref()
   }
 
   /** All that is remembered. */
   hello(): Hello {
-    const pools = Array.from(this.#recordings.values(), ({ key, recording }) => ({
+    const pools = Array.from(this.#recordings, ([key, recording]) => ({
       key,
       card: recording.card(),
       frames: recording.history(),
@@ -47,65 +44,90 @@ export class Recorder {
     return { tickMs: TICK_MS, keepMs: KEEP_MS, pools }
   }
 
-  stop(): void {
-    clearInterval(this.#timer)
-    for (const [channel, listener] of this.#subscriptions) unsubscribe(channel, listener)
-  }
-
-  #tick(): Tick {
+  /** Looks at every pool. */
+  tick(): Tick {
     this.#findPools()
     const [now, at] = [performance.now(), Date.now()]
-    const pools = Array.from(this.#recordings.values(), ({ key, recording }) => {
-      const frame = recording.tick(now, at, this.#diagnose)
-      const card: PoolCard | undefined = recording.changedCard()
+    const pools = Array.from(this.#recordings, ([key, recording]) => {
+      const frame = recording.tick(now, at, (connection) => this.#holders.holderOf(key, connection))
+      const card = recording.changedCard()
       return card === undefined ? { key, frame } : { key, card, frame }
     })
     return { pools }
   }
 
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#stopListening()
+  }
+
   #findPools(): void {
-    const present = new Set(this.#pools())
-    for (const pool of present) {
-      if (this.#recordings.has(pool)) continue
-      const recording = new Recording(pool, performance.now())
-      this.#recordings.set(pool, { key: ++this.#lastKey, recording })
-      this.#byName.set(pool.options.name, recording)
+    const present = new Map(Array.from(this.#pools(), (pool) => [this.#keyOf(pool), pool]))
+    for (const [key, pool] of present) {
+      if (!this.#recordings.has(key)) this.#recordings.set(key, new Recording(pool, performance.now()))
     }
-    for (const pool of this.#recordings.keys()) {
-      if (present.has(pool)) continue
-      this.#recordings.delete(pool)
-      this.#byName.delete(pool.options.name)
+    for (const key of this.#recordings.keys()) {
+      if (present.has(key)) continue
+      this.#recordings.delete(key)
+      this.#holders.forget(key)
     }
   }
 
-  #listeners(): (readonly [string, (message: unknown) => void])[] {
-    const on = <E extends { readonly pool: string }>(
-      channel: string,
-      note: (recording: Recording, event: E, now: number) => void,
-    ): readonly [string, (message: unknown) => void] => [
+  #keyOf(pool: InsightSource): number {
+    let key = this.#keys.get(pool)
+    if (key === undefined) {
+      key = pool.look().poolId
+      this.#keys.set(pool, key)
+    }
+    return key
+  }
+
+  #listen(): () => void {
+    const tracing = tracingChannel(TRACING_CHANNELS.acquire)
+    const listeners: (readonly [string, Listener])[] = [
+      this.#on<AcquireEvent>(CHANNELS.acquire, (recording, { waitMs }) => recording.waits.add(waitMs)),
+      this.#on<ReleaseEvent>(CHANNELS.release, (recording, { connection, heldMs, poolId }) => {
+        this.#holders.released(poolId, connection)
+        recording.released(connection, heldMs, performance.now())
+      }),
+      this.#on<OpenErrorEvent>(CHANNELS.openError, (recording, { error }) =>
+        recording.connectFailed(error, Date.now()),
+      ),
+      this.#on<LeakEvent>(CHANNELS.leak, (recording, { connection, heldMs, stack }) =>
+        recording.leaked({ at: Date.now(), connection, heldMs, stack }),
+      ),
+      [
+        tracing.start.name as string,
+        (trace) => {
+          if (this.#recordings.has((trace as AcquireTrace).poolId))
+            this.#holders.began(trace as object, performance.now())
+        },
+      ],
+      [
+        tracing.asyncEnd.name as string,
+        (trace) => {
+          const { poolId, connection } = trace as AcquireTrace
+          if (connection !== undefined) this.#holders.got(trace as object, poolId, connection)
+        },
+      ],
+    ]
+    for (const [channel, listener] of listeners) subscribe(channel, listener)
+    return () => {
+      for (const [channel, listener] of listeners) unsubscribe(channel, listener)
+    }
+  }
+
+  #on<E extends PoolEvent>(
+    channel: string,
+    note: (recording: Recording, event: E) => void,
+  ): readonly [string, Listener] {
+    return [
       channel,
       (message) => {
         const event = message as E
-        const recording = this.#byName.get(event.pool)
-        if (recording !== undefined) note(recording, event, performance.now())
+        const recording = this.#recordings.get(event.poolId)
+        if (recording !== undefined) note(recording, event)
       },
-    ]
-    return [
-      on<AcquireEvent>(CHANNELS.acquire, ({ lanes, waits }, { connection, waitMs }, now) => {
-        waits.add(waitMs)
-        lanes.acquired(connection, now, undefined)
-      }),
-      on<ReleaseEvent>(CHANNELS.release, ({ lanes, tickStartedAt }, { connection }, now) =>
-        lanes.released(connection, now, tickStartedAt),
-      ),
-      on<OpenEvent>(CHANNELS.open, ({ lanes }, { connection }, now) => void lanes.opened(connection, now)),
-      on<CloseEvent>(CHANNELS.close, ({ lanes }, { connection }, now) => lanes.closing(connection, now)),
-      on<OpenErrorEvent>(CHANNELS.openError, (recording, { error }) =>
-        recording.connectFailed(error, Date.now()),
-      ),
-      on<LeakEvent>(CHANNELS.leak, (recording, { connection, heldMs, stack }) =>
-        recording.leaked({ at: Date.now(), connection, heldMs, stack }),
-      ),
     ]
   }
 }

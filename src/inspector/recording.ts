@@ -1,9 +1,9 @@
-import type { Pool, PoolState } from '../index.ts'
+import { type ConnectionInsight, explain, type InsightSource, type PoolState } from '../index.ts'
 import { Lanes } from './lanes.ts'
 import {
   type ConnectFailures,
-  type Diagnosis,
   type Frame,
+  type HeldLease,
   KEEP_MS,
   type Leak,
   type PoolCard,
@@ -21,9 +21,9 @@ type WholeFrame = Frame & { readonly ids: readonly number[] }
 
 /** What is remembered of one pool: bounded, whatever the pool does. */
 export class Recording {
-  readonly lanes: Lanes = new Lanes()
   readonly waits: WaitSample = new WaitSample()
-  readonly #pool: Pool<unknown>
+  readonly #pool: InsightSource
+  readonly #lanes = new Lanes()
   readonly #frames = new Ring<WholeFrame>(Math.ceil(KEEP_MS / TICK_MS))
   readonly #leaks: Leak[] = []
   readonly #failures = new Map<string, ConnectFailures>()
@@ -32,14 +32,10 @@ export class Recording {
   #cardText = ''
   #idsBefore: readonly number[] | undefined = undefined
 
-  constructor(pool: Pool<unknown>, now: number) {
+  constructor(pool: InsightSource, now: number) {
     this.#pool = pool
-    this.#before = pool.state()
+    this.#before = pool.look().state
     this.#startedAt = now
-  }
-
-  get tickStartedAt(): number {
-    return this.#startedAt
   }
 
   leaked(leak: Leak): void {
@@ -59,11 +55,16 @@ export class Recording {
     }
   }
 
-  /** Ends the tick. `now` is on the monotonic clock of the events, `at` the wall clock. */
-  tick(now: number, at: number, diagnose: (pool: Pool<unknown>) => Diagnosis): Frame {
-    const state = this.#pool.state()
+  released(connection: number, heldMs: number, now: number): void {
+    this.#lanes.released(connection, heldMs, now - this.#startedAt)
+  }
+
+  /** Ends the tick. `now` is monotonic, `at` the wall clock. */
+  tick(now: number, at: number, holderOf: (connection: number) => string | undefined): Frame {
+    const { state, connections } = this.#pool.look()
     const { acquires, connects, closed } = state.statistics
     const before = this.#before.statistics
+    const { severity, text } = explain(this.#pool, { holderOf })
     const frame: WholeFrame = {
       at,
       idle: state.idle,
@@ -71,22 +72,18 @@ export class Recording {
       opening: state.opening,
       closing: state.closing,
       waiting: state.waiting,
+      headWaitMs: state.headWaitMs,
       maxSize: state.maxSize,
-      minIdle: state.minIdle,
-      generation: state.generation,
-      paused: state.paused,
-      closed: state.closed,
-      headAgeMs: 0,
       acquired: acquires.direct + acquires.waited - before.acquires.direct - before.acquires.waited,
       opened: connects.opened - before.connects.opened,
-      closedConnections: sum(closed) - sum(before.closed),
+      closed: sum(closed) - sum(before.closed),
       connectFailures: connects.failed - before.connects.failed,
       timedOut: acquires.timedOut - before.acquires.timedOut,
       refused: acquires.refused - before.acquires.refused,
       waits: this.waits.take(),
-      held: this.lanes.held(now, MOST_HELD),
-      diagnosis: diagnose(this.#pool),
-      ...this.lanes.take(now, this.#startedAt, state),
+      ...this.#lanes.tick(connections, now - this.#startedAt),
+      held: this.#held(connections, holderOf),
+      diagnosis: { severity, text },
     }
     this.#before = state
     this.#startedAt = now
@@ -94,6 +91,22 @@ export class Recording {
     const told = lean(frame, this.#idsBefore)
     this.#idsBefore = frame.ids
     return told
+  }
+
+  #held(
+    connections: readonly ConnectionInsight[],
+    holderOf: (connection: number) => string | undefined,
+  ): HeldLease[] {
+    return connections
+      .filter(({ doing }) => doing === 'leased')
+      .sort((a, b) => b.heldMs - a.heldMs)
+      .slice(0, MOST_HELD)
+      .map(({ connection, heldMs }) => ({
+        lane: this.#lanes.laneOf(connection),
+        connection,
+        heldMs,
+        by: holderOf(connection),
+      }))
   }
 
   /** All frames that are remembered. */
@@ -112,7 +125,7 @@ export class Recording {
       options: describeOptions(this.#pool.options),
       leaks: this.#leaks,
       connectFailures: [...this.#failures.values()].toReversed(),
-      closedBy: this.#pool.state().statistics.closed,
+      closedBy: this.#pool.look().state.statistics.closed,
     }
   }
 

@@ -215,7 +215,8 @@ test('every lease and connection is told on the channels, also those handed from
   await pool.close()
   await failed
   for (const name of names) channel(name).unsubscribe(listen)
-  expect(events.slice(0, 8)).toEqual([
+  expect(events.slice(0, 9)).toEqual([
+    'change',
     'open 1',
     'acquire 1',
     'refuse',

@@ -16,6 +16,7 @@ interface Import {
 const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> = {
   '.': { core: 'all' },
   core: { core: 'all', 'node:diagnostics_channel': 'all', 'node:async_hooks': 'all' },
+  'core/format-state.ts': { core: 'all', 'node:util': 'all' },
   compat: { '.': 'all', compat: 'all', managers: 'all', 'node:events': 'all' },
   managers: {
     core: 'type',
@@ -24,6 +25,18 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'managers/mysql2-status.ts': 'all',
     'node:net': 'all',
     'node:tls': 'all',
+  },
+  inspector: {
+    '.': 'all',
+    'core/caller.ts': 'all',
+    inspector: 'all',
+    'node:crypto': 'all',
+    'node:diagnostics_channel': 'all',
+    'node:fs/promises': 'all',
+    'node:http': 'all',
+    'node:net': 'all',
+    // Bundled into the page.
+    uplot: 'all',
   },
   // It opens two pools that belong together.
   'managers/sqlite.ts': { core: 'all', 'managers/driver.ts': 'all', 'node:fs': 'all', 'node:path': 'all' },

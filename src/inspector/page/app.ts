@@ -25,7 +25,7 @@ const TILES: readonly (readonly [string, string, (frame: FullFrame) => string])[
   ['closing', 'closing', ({ closing }) => String(closing)],
   ['maxSize', 'max size', ({ maxSize }) => String(maxSize)],
   ['waiting', 'waiting', ({ waiting }) => String(waiting)],
-  ['headAge', 'head waits', ({ waiting, headAgeMs }) => (waiting === 0 ? '–' : duration(headAgeMs))],
+  ['headAge', 'head waits', ({ waiting, headWaitMs }) => (waiting === 0 ? '–' : duration(headWaitMs))],
   ['rate', 'checkouts/s', ({ acquired }) => round(perSecond(acquired))],
   ['p50', 'wait p50', ({ waits }) => duration(waits.p50)],
   ['p99', 'wait p99', ({ waits }) => duration(waits.p99)],

@@ -1,0 +1,214 @@
+import { callerOf } from './caller.ts'
+import { nameAndCode } from './events.ts'
+import type { ConnectionInsight, InsightSource, PoolInsight } from './insight.ts'
+
+/** What keeps callers waiting, or that nothing does. */
+export type PoolCondition =
+  | 'healthy'
+  | 'closed'
+  | 'paused'
+  | 'cannotConnect'
+  | 'connecting'
+  | 'checking'
+  | 'resetting'
+  | 'closing'
+  | 'shrinking'
+  | 'held'
+  | 'busy'
+
+/** What is wrong with a pool now, and what to do. */
+export interface Explanation {
+  readonly condition: PoolCondition
+  /** `problem`: callers wait, or cannot be served, for a reason that does not pass by itself. */
+  readonly severity: 'ok' | 'notice' | 'problem'
+  /** One or two sentences: what is wrong, and what to do. */
+  readonly text: string
+  /** Who holds connections, those that hold most first; `by` is undefined where the pool does not know. */
+  readonly holders: readonly Holder[]
+}
+
+/** One place in the program that holds connections. */
+export interface Holder {
+  /** `createOrder (orders.ts:41)`. */
+  readonly by: string | undefined
+  readonly connections: number
+  readonly longestMs: number
+}
+
+/** What {@link explain} may be told beside the pool. */
+export interface ExplainOptions {
+  /** Who holds a connection. Default: taken from the stack that the pool keeps where `leakThresholdMs` is set. */
+  readonly holderOf?: ((connection: number) => string | undefined) | undefined
+}
+
+// A lease held for longer is worth a word, and a queue behind such leases is a problem.
+const LONG_MS = 1_000
+const VERY_LONG_MS = 30_000
+const LONGEST_ERROR = 200
+
+/**
+ * Says in words what is wrong with a pool at this instant and what to do: why everybody waits, or that all is well.
+ * Costs time that grows with the number of connections; never throws.
+ */
+export function explain(pool: InsightSource, options: ExplainOptions = {}): Explanation {
+  const insight = pool.look()
+  const holders = holdersOf(insight, options.holderOf)
+  const [condition, severity, text] = judge(pool.options, insight, holders)
+  return { condition, severity, text, holders }
+}
+
+type Judgement = readonly [PoolCondition, Explanation['severity'], string]
+
+function judge(
+  {
+    maxSize: wanted,
+    validationTimeoutMs,
+    closeTimeoutMs,
+  }: { maxSize: number; validationTimeoutMs: number; closeTimeoutMs: number },
+  insight: PoolInsight,
+  holders: readonly Holder[],
+): Judgement {
+  const { state, connections, connectError, retryInMs } = insight
+  const { waiting, headWaitMs, maxSize, paused, closed } = state
+  const queue = `${count(waiting, 'caller waits', 'callers wait')}, the first for ${duration(headWaitMs)}`
+  const doing = (what: ConnectionInsight['doing']): ConnectionInsight[] =>
+    connections.filter((each) => each.doing === what)
+  const leased = doing('leased')
+  const longest = Math.max(0, ...leased.map(({ heldMs }) => heldMs))
+  if (closed) {
+    const left = leased.length === 0 ? '' : `: close() waits for ${count(leased.length, 'lease', 'leases')}`
+    return ['closed', leased.length === 0 ? 'ok' : 'notice', `the pool is closed${left}.`]
+  }
+  if (paused)
+    return [
+      'paused',
+      waiting > 0 ? 'problem' : 'notice',
+      `the pool is paused, ${waiting > 0 ? queue : 'nobody waits'}: call resume().`,
+    ]
+  if (connectError !== undefined) {
+    const next =
+      retryInMs === undefined ? 'an attempt is under way' : `the next attempt is in ${duration(retryInMs)}`
+    const others =
+      state.connections === 0
+        ? 'no connection is open'
+        : `${count(state.connections, 'connection is', 'connections are')} still open`
+    return [
+      'cannotConnect',
+      waiting > 0 || state.connections === 0 ? 'problem' : 'notice',
+      `the server cannot be reached (${describeError(connectError)}), ${others}, ${waiting > 0 ? queue : 'nobody waits'}; ${next}. Check the server, its address, its limit of connections and the credentials.`,
+    ]
+  }
+  if (waiting === 0) return calm(insight, leased.length, longest, holders)
+  const taken = connections.length
+  if (taken > maxSize)
+    return [
+      'shrinking',
+      'notice',
+      `${taken} connections are open or closing, above maxSize ${maxSize} that was lowered from ${wanted}; ${queue}: nothing is handed out until the surplus has come back.`,
+    ]
+  const closing = doing('closing')
+  if (closing.length > 0 && closing.length >= taken - leased.length && closing.length >= leased.length)
+    return [
+      'closing',
+      'problem',
+      `${count(closing.length, 'place is', 'places are')} taken by connections whose close has not settled (it may take closeTimeoutMs, ${duration(closeTimeoutMs)}); ${queue}. Look at what the manager's close waits for.`,
+    ]
+  const checking = doing('checking')
+  if (checking.length > leased.length)
+    return [
+      'checking',
+      'notice',
+      `${count(checking.length, 'connection is', 'connections are')} being checked (a check may take validationTimeoutMs, ${duration(validationTimeoutMs)}); ${queue}. If this stays, the server is slow to answer, or a hook is.`,
+    ]
+  const returning = doing('returning')
+  if (returning.length > leased.length)
+    return [
+      'resetting',
+      'notice',
+      `${count(returning.length, 'connection is', 'connections are')} being reset after ${returning.length === 1 ? 'its' : 'their'} return; ${queue}. Look at afterRelease, or at the manager's reset.`,
+    ]
+  const opening = doing('opening')
+  if (opening.length > 0 && leased.length < maxSize) {
+    const since = Math.max(...opening.map(({ ageMs }) => ageMs))
+    return [
+      'connecting',
+      since > LONG_MS ? 'problem' : 'notice',
+      `${count(opening.length, 'connection is', 'connections are')} being opened, the first for ${duration(since)}; ${queue}.${since > LONG_MS ? ' The server is slow to accept connections: keep some ready with minIdle.' : ''}`,
+    ]
+  }
+  const shortest = Math.min(...leased.map(({ heldMs }) => heldMs))
+  const all = leased.length === 1 ? 'the only connection' : `all ${leased.length} connections`
+  if (leased.length > 0 && shortest >= LONG_MS)
+    return [
+      'held',
+      'problem',
+      `${all} ${leased.length === 1 ? 'has' : 'have'} been held for at least ${duration(shortest)}${heldBy(holders)}; ${queue}: a slow query or a missing release.`,
+    ]
+  if (longest >= LONG_MS)
+    return [
+      'held',
+      'notice',
+      `${count(leased.filter(({ heldMs }) => heldMs >= LONG_MS).length, 'connection has', 'connections have')} been held for more than ${duration(LONG_MS)}, the longest for ${duration(longest)}${heldBy(holders)}; ${queue}.`,
+    ]
+  return [
+    'busy',
+    headWaitMs > LONG_MS ? 'problem' : 'notice',
+    `${all} ${leased.length === 1 ? 'is' : 'are'} in use and come back soon (the longest is held for ${duration(longest)}), but ${queue}: more work than connections. Raise maxSize if the server can take it, or send less.`,
+  ]
+}
+
+function calm(
+  { state }: PoolInsight,
+  leased: number,
+  longest: number,
+  holders: readonly Holder[],
+): Judgement {
+  const use = `${leased} of ${state.maxSize} in use, nobody waits`
+  if (longest < VERY_LONG_MS) return ['healthy', 'ok', `all is well: ${use}.`]
+  return [
+    'held',
+    'notice',
+    `${use}, but a connection has been held for ${duration(longest)}${heldBy(holders)}: a slow query or a missing release.`,
+  ]
+}
+
+function holdersOf(
+  { connections }: PoolInsight,
+  holderOf: ((connection: number) => string | undefined) | undefined,
+): Holder[] {
+  const groups = Map.groupBy(
+    connections.filter(({ doing }) => doing === 'leased'),
+    ({ connection, stack }) => holderOf?.(connection) ?? callerOf(stack),
+  )
+  return Array.from(groups, ([by, leases]) => ({
+    by,
+    connections: leases.length,
+    longestMs: Math.max(...leases.map(({ heldMs }) => heldMs)),
+  })).sort((a, b) => b.connections - a.connections || b.longestMs - a.longestMs)
+}
+
+function heldBy(holders: readonly Holder[]): string {
+  const known = holders.find(({ by }) => by !== undefined)
+  if (known === undefined) return ' (leakThresholdMs makes the pool remember by whom)'
+  const isAll = holders.length === 1
+  return isAll ? ` by ${known.by}` : `, ${known.connections} by ${known.by}`
+}
+
+// One line, without the user and password of an address.
+function describeError(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  const line = message.replaceAll(/\s+/g, ' ').replaceAll(/:\/\/[^@\s/]*@/g, '://…@')
+  const text = line.length > LONGEST_ERROR ? `${line.slice(0, LONGEST_ERROR)}…` : line
+  return line === '' ? nameAndCode(error) : text
+}
+
+function count(number: number, one: string, many: string): string {
+  return `${number} ${number === 1 ? one : many}`
+}
+
+/** Milliseconds as people say them. */
+export function duration(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${Math.round(ms / 100) / 10} s`
+  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
+}

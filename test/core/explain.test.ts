@@ -1,0 +1,149 @@
+import { inspect, stripVTControlCharacters } from 'node:util'
+
+import { expect, test } from 'vitest'
+
+import { explain, formatState, Pool, type PoolOptions } from '../../src/index.ts'
+import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../src/testing/index.ts'
+
+function make(options: PoolOptions<ScriptedConnection> = {}) {
+  const manager = new ScriptedManager()
+  const clock = new VirtualClock()
+  const pool = new Pool(manager, { clock, name: 'orders', ...options })
+  const wait = (): void => void pool.acquire().catch(() => {})
+  return { manager, clock, pool, wait }
+}
+
+test('a pool that serves is healthy', async () => {
+  const { pool } = make()
+  using _ = await pool.acquire()
+  expect(explain(pool)).toEqual({
+    condition: 'healthy',
+    severity: 'ok',
+    text: 'all is well: 1 of 10 in use, nobody waits.',
+    holders: [{ by: undefined, connections: 1, longestMs: 0 }],
+  })
+})
+
+test('connections that are held: for how long, by whom, and who waits', async () => {
+  const { pool, clock, wait } = make({ maxSize: 2, leakThresholdMs: 1_000_000 })
+  const createOrder = () => pool.acquire()
+  await createOrder()
+  await createOrder()
+  await clock.advance(1_000)
+  wait()
+  await clock.advance(3_000)
+  const { condition, severity, text, holders } = explain(pool)
+  expect([condition, severity]).toEqual(['held', 'problem'])
+  expect(holders).toEqual([
+    {
+      by: expect.stringMatching(/^createOrder \(explain\.test\.ts:\d+\)$/),
+      connections: 2,
+      longestMs: 4_000,
+    },
+  ])
+  expect(text).toMatch(
+    /^all 2 connections have been held for at least 4 s by createOrder \(explain\.test\.ts:\d+\); 1 caller waits, the first for 3 s: a slow query or a missing release\.$/,
+  )
+})
+
+test('who holds stays known after the leak was reported, and is asked for where the pool does not know', async () => {
+  const reported = make({ maxSize: 1, leakThresholdMs: 100 })
+  await reported.pool.acquire()
+  await reported.clock.advance(60_000)
+  expect(explain(reported.pool)).toMatchObject({ condition: 'held', severity: 'notice' })
+  expect(explain(reported.pool).text).toContain('explain.test.ts')
+  const unknown = make({ maxSize: 1 })
+  await unknown.pool.acquire()
+  await unknown.clock.advance(60_000)
+  expect(explain(unknown.pool).text).toContain('leakThresholdMs makes the pool remember by whom')
+  expect(explain(unknown.pool, { holderOf: (connection) => `job ${connection}` }).text).toContain('by job 1')
+})
+
+test('more work than connections is told from connections that do not come back', async () => {
+  const { pool, wait } = make({ maxSize: 1 })
+  await pool.acquire()
+  wait()
+  expect(explain(pool)).toMatchObject({ condition: 'busy', severity: 'notice' })
+  expect(explain(pool).text).toMatch(/more work than connections. Raise maxSize/)
+})
+
+test('a server that cannot be reached: why, how many wait, when the next attempt is; never a password', async () => {
+  const { pool, manager, clock, wait } = make()
+  manager.connects.push(Promise.reject(new Error('connect to\npostgres://app:hunter2@db:5432 failed')))
+  manager.always.connect = 'never'
+  wait()
+  await clock.advance(1)
+  const { condition, severity, text } = explain(pool)
+  expect([condition, severity]).toEqual(['cannotConnect', 'problem'])
+  expect(text).toMatch(/connect to postgres:\/\/…@db:5432 failed/)
+  expect(text).toMatch(
+    /no connection is open, 1 caller waits, the first for 1 ms; the next attempt is in \d+ ms/,
+  )
+  expect(text).not.toContain('hunter2')
+  await clock.advance(5_000)
+  expect(explain(pool).text).toContain('an attempt is under way')
+})
+
+test('slow connects, checks, resets and closes each have their own word', async () => {
+  const opening = make({ maxSize: 1 })
+  opening.manager.always.connect = 'never'
+  opening.wait()
+  await opening.clock.advance(2_000)
+  expect(explain(opening.pool)).toMatchObject({ condition: 'connecting', severity: 'problem' })
+
+  const checking = make({ maxSize: 1, validationBypassMs: 0 })
+  ;(await checking.pool.acquire()).release()
+  checking.manager.always.isValid = 'never'
+  checking.wait()
+  checking.wait()
+  expect(explain(checking.pool).condition).toBe('checking')
+
+  const resetting = make({ maxSize: 1, afterRelease: () => new Promise<void>(() => {}) })
+  ;(await resetting.pool.acquire()).release()
+  resetting.wait()
+  expect(explain(resetting.pool).condition).toBe('resetting')
+
+  const closing = make({ maxSize: 1 })
+  closing.manager.always.close = 'never'
+  ;(await closing.pool.acquire()).destroy()
+  closing.wait()
+  expect(explain(closing.pool)).toMatchObject({ condition: 'closing', severity: 'problem' })
+})
+
+test('paused, shrinking and closed pools say so', async () => {
+  const { pool, wait } = make({ maxSize: 2 })
+  const [one, two] = [await pool.acquire(), await pool.acquire()]
+  pool.pause()
+  expect(explain(pool)).toMatchObject({ condition: 'paused', severity: 'notice' })
+  wait()
+  expect(explain(pool)).toMatchObject({ condition: 'paused', severity: 'problem' })
+  pool.resume()
+  void pool.resize({ maxSize: 1 })
+  expect(explain(pool)).toMatchObject({ condition: 'shrinking' })
+  const closed = pool.close()
+  expect(explain(pool).text).toBe('the pool is closed: close() waits for 2 leases.')
+  one.release()
+  two.release()
+  await closed
+  expect(explain(pool)).toMatchObject({ condition: 'closed', severity: 'ok' })
+})
+
+test('formatState tells it in a few lines, with and without colour, and console.log of a pool does the same', async () => {
+  const { pool, clock } = make({ maxSize: 4, minIdle: 2, leakThresholdMs: 1_000 })
+  await clock.advance(1)
+  const work = () => pool.acquire()
+  await work()
+  await clock.advance(5_000)
+  const text = formatState(pool, { colour: false })
+  const lines = text.split('\n')
+  expect(lines[0]).toBe('orders [#-..] 1 in use, 1 idle, 0 opening, 0 closing, of 4')
+  expect(lines[1]).toBe('  queue  0 waiting; waits p50 0 ms, p99 0 ms, longest 0 ms')
+  expect(lines[2]).toBe('  ended  1 served, 0 timed out, 0 aborted, 0 refused')
+  expect(lines[3]).toBe('  server 2 opened, 0 failed, 0 closed')
+  expect(lines[4]).toMatch(/^ {2}held {3}1 by work \(explain\.test\.ts:\d+\), the longest for 5 s$/)
+  expect(lines[5]).toBe('  ok  all is well: 1 of 4 in use, nobody waits.')
+  const painted = formatState(pool, { colour: true })
+  expect(painted).not.toBe(text)
+  expect(stripVTControlCharacters(painted)).toBe(text)
+  expect(inspect(pool)).toContain('1 in use, 1 idle')
+})
