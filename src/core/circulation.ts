@@ -4,7 +4,7 @@ import type { CloseReason } from './close-reason.ts'
 import { Connector } from './connector.ts'
 import { Events } from './events.ts'
 import { Housekeeping } from './housekeeping.ts'
-import { Leaks } from './leaks.ts'
+import { acquiredHere, Leaks } from './leaks.ts'
 import { Lease } from './lease.ts'
 import type { ConnectionManager } from './manager.ts'
 import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
@@ -132,7 +132,7 @@ export class Circulation<C> {
     if (this.closed) return queue.refuse(this.reports.closed())
     const signal = options?.signal
     if (signal?.aborted === true) return queue.refuseAborted(signal.reason)
-    const trace = this.wantsTrace ? new Error('acquired here') : undefined
+    const trace = this.wantsTrace ? acquiredHere() : undefined
     if (!fresh && this.options.beforeAcquire === undefined) {
       const lease = this.#takeReady(this.options.testOnCheckOut, trace)
       if (lease !== undefined) {
@@ -148,7 +148,7 @@ export class Circulation<C> {
   /** A lease of an idle connection that needs no check that waits. */
   tryAcquire(): Lease<C> | undefined {
     const { beforeAcquire, queueStrategy, validationTimeoutMs } = this.options
-    const trace = this.wantsTrace ? new Error('acquired here') : undefined
+    const trace = this.wantsTrace ? acquiredHere() : undefined
     if (beforeAcquire === undefined) return this.#takeReady(false, trace)
     for (;;) {
       const slot = this.#isHalted() ? undefined : this.slots.peekIdle(queueStrategy)

@@ -52,29 +52,27 @@ const LONGEST_ERROR = 200
  */
 export function explain(pool: InsightSource, options: ExplainOptions = {}): Explanation {
   const insight = pool.look()
-  const holders = holdersOf(insight, options.holderOf)
-  const [condition, severity, text] = judge(pool.options, insight, holders)
-  return { condition, severity, text, holders }
+  const leased = insight.connections.filter(({ doing }) => doing === 'leased')
+  const byWhom = (leases: readonly ConnectionInsight[]): Holder[] => holdersOf(leases, options.holderOf)
+  const [condition, severity, text] = judge(pool.options, insight, leased, byWhom)
+  return { condition, severity, text, holders: byWhom(leased) }
 }
 
 type Judgement = readonly [PoolCondition, Explanation['severity'], string]
 
 function judge(
-  {
-    maxSize: wanted,
-    validationTimeoutMs,
-    closeTimeoutMs,
-  }: { maxSize: number; validationTimeoutMs: number; closeTimeoutMs: number },
+  { maxSize: wanted, validationTimeoutMs, closeTimeoutMs }: InsightSource['options'],
   insight: PoolInsight,
-  holders: readonly Holder[],
+  leased: readonly ConnectionInsight[],
+  byWhom: (leases: readonly ConnectionInsight[]) => readonly Holder[],
 ): Judgement {
   const { state, connections, connectError, retryInMs } = insight
   const { waiting, headWaitMs, maxSize, paused, closed } = state
   const queue = `${count(waiting, 'caller waits', 'callers wait')}, the first for ${duration(headWaitMs)}`
   const doing = (what: ConnectionInsight['doing']): ConnectionInsight[] =>
     connections.filter((each) => each.doing === what)
-  const leased = doing('leased')
-  const longest = Math.max(0, ...leased.map(({ heldMs }) => heldMs))
+  const long = leased.filter(({ heldMs }) => heldMs >= LONG_MS)
+  const longest = most(leased.map(({ heldMs }) => heldMs))
   if (closed) {
     const left = leased.length === 0 ? '' : `: close() waits for ${count(leased.length, 'lease', 'leases')}`
     return ['closed', leased.length === 0 ? 'ok' : 'notice', `the pool is closed${left}.`]
@@ -98,7 +96,7 @@ function judge(
       `the server cannot be reached (${describeError(connectError)}), ${others}, ${waiting > 0 ? queue : 'nobody waits'}; ${next}. Check the server, its address, its limit of connections and the credentials.`,
     ]
   }
-  if (waiting === 0) return calm(insight, leased.length, longest, holders)
+  if (waiting === 0) return calm(insight, leased.length, longest, byWhom(long))
   const taken = connections.length
   if (taken > maxSize)
     return [
@@ -129,26 +127,26 @@ function judge(
     ]
   const opening = doing('opening')
   if (opening.length > 0 && leased.length < maxSize) {
-    const since = Math.max(...opening.map(({ ageMs }) => ageMs))
+    const since = most(opening.map(({ ageMs }) => ageMs))
     return [
       'connecting',
       since > LONG_MS ? 'problem' : 'notice',
       `${count(opening.length, 'connection is', 'connections are')} being opened, the first for ${duration(since)}; ${queue}.${since > LONG_MS ? ' The server is slow to accept connections: keep some ready with minIdle.' : ''}`,
     ]
   }
-  const shortest = Math.min(...leased.map(({ heldMs }) => heldMs))
+  const shortest = leased.reduce((least, { heldMs }) => Math.min(least, heldMs), Infinity)
   const all = leased.length === 1 ? 'the only connection' : `all ${leased.length} connections`
   if (leased.length > 0 && shortest >= LONG_MS)
     return [
       'held',
       'problem',
-      `${all} ${leased.length === 1 ? 'has' : 'have'} been held for at least ${duration(shortest)}${heldBy(holders)}; ${queue}: a slow query or a missing release.`,
+      `${all} ${leased.length === 1 ? 'has' : 'have'} been held for at least ${duration(shortest)}${heldBy(byWhom(long))}; ${queue}: a slow query or a missing release.`,
     ]
   if (longest >= LONG_MS)
     return [
       'held',
       'notice',
-      `${count(leased.filter(({ heldMs }) => heldMs >= LONG_MS).length, 'connection has', 'connections have')} been held for more than ${duration(LONG_MS)}, the longest for ${duration(longest)}${heldBy(holders)}; ${queue}.`,
+      `${count(long.length, 'connection has', 'connections have')} been held for more than ${duration(LONG_MS)}, the longest for ${duration(longest)}${heldBy(byWhom(long))}; ${queue}: a slow query or a missing release.`,
     ]
   return [
     'busy',
@@ -173,17 +171,14 @@ function calm(
 }
 
 function holdersOf(
-  { connections }: PoolInsight,
+  leases: readonly ConnectionInsight[],
   holderOf: ((connection: number) => string | undefined) | undefined,
 ): Holder[] {
-  const groups = Map.groupBy(
-    connections.filter(({ doing }) => doing === 'leased'),
-    ({ connection, stack }) => holderOf?.(connection) ?? callerOf(stack),
-  )
-  return Array.from(groups, ([by, leases]) => ({
+  const groups = Map.groupBy(leases, ({ connection, stack }) => holderOf?.(connection) ?? callerOf(stack))
+  return Array.from(groups, ([by, group]) => ({
     by,
-    connections: leases.length,
-    longestMs: Math.max(...leases.map(({ heldMs }) => heldMs)),
+    connections: group.length,
+    longestMs: most(group.map(({ heldMs }) => heldMs)),
   })).sort((a, b) => b.connections - a.connections || b.longestMs - a.longestMs)
 }
 
@@ -200,6 +195,10 @@ function describeError(error: unknown): string {
   const line = message.replaceAll(/\s+/g, ' ').replaceAll(/:\/\/[^@\s/]*@/g, '://…@')
   const text = line.length > LONGEST_ERROR ? `${line.slice(0, LONGEST_ERROR)}…` : line
   return line === '' ? nameAndCode(error) : text
+}
+
+function most(numbers: readonly number[]): number {
+  return numbers.reduce((largest, each) => Math.max(largest, each), 0)
 }
 
 function count(number: number, one: string, many: string): string {

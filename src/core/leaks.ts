@@ -3,6 +3,18 @@ import type { Clock } from './clock.ts'
 import type { Lease } from './lease.ts'
 import { type Slot, SlotState } from './slot.ts'
 
+// The first ones are the pool's own, and a tracer's.
+const DEEPEST_STACK = 30
+
+/** An error whose stack tells who acquires. */
+export function acquiredHere(): Error {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = Math.max(stackTraceLimit, DEEPEST_STACK)
+  const error = new Error('acquired here')
+  Error.stackTraceLimit = stackTraceLimit
+  return error
+}
+
 interface Watched<C> {
   readonly slot: Slot<C>
   readonly uses: number

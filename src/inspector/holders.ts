@@ -2,7 +2,8 @@ import { callerOf } from '../core/caller.ts'
 
 // A stack costs some microseconds: so many a second are taken, and the other leases have no name.
 const MOST_STACKS_PER_SECOND = 2_000
-const DEEPEST_STACK = 12
+// The first ten or so are the pool's and the tracer's own.
+const DEEPEST_STACK = 30
 
 /** Remembers where the leases of one process were acquired, as far as that can be afforded. */
 export class Holders {

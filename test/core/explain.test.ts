@@ -59,6 +59,32 @@ test('who holds stays known after the leak was reported, and is asked for where 
   expect(explain(unknown.pool, { holderOf: (connection) => `job ${connection}` }).text).toContain('by job 1')
 })
 
+test('the one that holds too long is named, not those that hold most', async () => {
+  const { pool, clock, wait } = make({ maxSize: 3, leakThresholdMs: 1_000_000 })
+  const forgotten = () => pool.acquire()
+  const usual = () => pool.acquire()
+  await forgotten()
+  await clock.advance(2_000)
+  await usual()
+  await usual()
+  wait()
+  expect(explain(pool).text).toMatch(
+    /^1 connection has been held for more than 1 s, the longest for 2 s by forgotten \(explain/,
+  )
+})
+
+test('a pool of very many connections is explained too', async () => {
+  const manager = {
+    connect: async () => ({}),
+    isValid: () => true,
+    hasBroken: () => false,
+    close: () => {},
+  }
+  const pool = new Pool(manager, { maxSize: 200_000 })
+  await Promise.all(Array.from({ length: 200_000 }, () => pool.acquire()))
+  expect(explain(pool).condition).toBe('healthy')
+})
+
 test('more work than connections is told from connections that do not come back', async () => {
   const { pool, wait } = make({ maxSize: 1 })
   await pool.acquire()
