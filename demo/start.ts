@@ -4,6 +4,7 @@ import pg from 'pg'
 
 import { type PrivatePostgres, startPostgres } from '../servers/postgres.ts'
 import { isPoolError, Pool } from '../src/index.ts'
+import { inspect, type Inspector } from '../src/inspector/index.ts'
 import { type PgClient, PgManager } from '../src/managers/pg.ts'
 import { type Arguments, HELP, readArguments, UsageError } from './arguments.ts'
 import { Load } from './load.ts'
@@ -35,6 +36,7 @@ process.exitCode = await main()
 async function main(): Promise<number> {
   let server: PrivatePostgres | undefined
   let pool: Pool<PgClient> | undefined
+  let inspector: Inspector | undefined
   try {
     const options = readArguments(process.argv.slice(2))
     if (options.help) {
@@ -50,6 +52,10 @@ async function main(): Promise<number> {
     )
     // The first connection shows a wrong address or password before any load.
     await pool.run((client) => client.query('select 1'), { timeoutMs: 5_000 })
+    if (!options.json) {
+      inspector = await inspect({ pools: [pool] })
+      console.log(`watch it live: ${inspector.url}`)
+    }
     const findings = await runLoad(pool, url, server, options)
     const verdicts = judge(findings)
     const isCut = interrupted.signal.aborted
@@ -63,6 +69,7 @@ async function main(): Promise<number> {
     console.error(oneLine(error))
     return interrupted.signal.aborted ? 130 : error instanceof UsageError ? 2 : 1
   } finally {
+    await inspector?.close()
     await pool?.close({ timeoutMs: 2_000 })
     await server?.destroy()
   }

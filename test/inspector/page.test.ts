@@ -96,7 +96,8 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
   afterAll(async () => await browser?.close())
   afterEach(async () => {
     for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
-    expect(complaints.splice(0)).toEqual([])
+    const found = complaints.splice(0)
+    if (found.length > 0) throw new Error(`the page complained: ${found.join('; ')}`)
   })
 
   test('what is drawn is what the pool does: each lane, each number, the queue and its head', async () => {
