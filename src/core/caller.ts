@@ -1,12 +1,19 @@
-// A frame of Node or of the pool itself, run from its package or its sources.
-const NOT_A_CALLER = /\bnode:|[\\/](?:cenote(?:[\\/]dist)?|src|dist)[\\/](?:core|inspector|otel|compat)[\\/]/
+// The folder of the package's modules, as stacks show it; '' where a bundler put this file elsewhere.
+const OWN = /^(?:file:\/\/)?(.*\/)core\/caller\.[jt]s$/.exec(import.meta.url)?.[1] ?? ''
+const NODE = /\bnode:/
+// The pool's own functions, where their file does not tell.
+const POOL = /^\s+at (?:async )?(?:Circulation|Pool)\./
 
 /** The first function of a stack that belongs neither to Node nor to the pool: `createOrder (orders.ts:41)`. */
 export function callerOf(stack: string | undefined): string | undefined {
-  const frame = stack?.split('\n').find((line) => /^\s+at /.test(line) && !NOT_A_CALLER.test(line))
+  const frame = stack?.split('\n').find(isCaller)
   if (frame === undefined) return undefined
   const [, name, place = ''] = /^\s+at (?:async )?(?:(.+?) \()?(.+?)\)?$/.exec(frame) ?? []
   const [, file, line] = /([^\\/]+):(\d+):\d+$/.exec(place) ?? []
   const where = file === undefined ? place : `${file}:${line}`
   return name === undefined ? where : `${name} (${where})`
+}
+
+function isCaller(line: string): boolean {
+  return /^\s+at /.test(line) && !NODE.test(line) && !(OWN === '' ? POOL.test(line) : line.includes(OWN))
 }

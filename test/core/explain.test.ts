@@ -73,6 +73,80 @@ test('the one that holds too long is named, not those that hold most', async () 
   )
 })
 
+test('one and many are told apart, and what is under way comes before what is in use', async () => {
+  const { pool, clock, wait } = make({ maxSize: 1 })
+  await pool.acquire()
+  wait()
+  expect(explain(pool).text).toMatch(/^the only connection is in use and come/)
+  await clock.advance(2_000)
+  wait()
+  expect(explain(pool)).toMatchObject({ condition: 'held', severity: 'problem' })
+  expect(explain(pool).text).toMatch(/^the only connection has been held for at least 2 s.*; 2 callers wait/)
+
+  const many = make({
+    maxSize: 2,
+    afterRelease: () => new Promise<void>(() => {}),
+    validationTimeoutMs: 60_000,
+  })
+  const leases = [await many.pool.acquire(), await many.pool.acquire()]
+  for (const lease of leases) lease.release()
+  many.wait()
+  expect(explain(many.pool).text).toContain('2 connections are being reset after their return')
+
+  const closing = make({ maxSize: 2, closeTimeoutMs: 60_000 })
+  closing.manager.always.close = 'never'
+  for (const lease of [await closing.pool.acquire(), await closing.pool.acquire()]) lease.destroy()
+  closing.wait()
+  expect(explain(closing.pool).text).toMatch(/^2 places are taken/)
+  closing.pool.pause()
+  expect(explain(closing.pool).text).toMatch(/1 caller waits/)
+})
+
+test('an outage while connections are still open is less of a problem, and an error may be anything', async () => {
+  const { pool, manager, clock } = make({ maxSize: 3, minIdle: 1 })
+  await clock.advance(1)
+  using _ = await pool.acquire()
+  manager.always.connect = 'fail'
+  await clock.advance(1)
+  void pool.resize({ minIdle: 2 })
+  await clock.advance(20)
+  expect(explain(pool)).toMatchObject({ condition: 'cannotConnect', severity: 'notice' })
+  expect(explain(pool).text).toMatch(/1 connection is still open, nobody waits/)
+  for (const [thrown, text] of [
+    ['a text', 'a text'],
+    [Object.assign(new Error(''), { code: 'ECONNRESET' }), 'Error ECONNRESET'],
+    [new Error('x'.repeat(500)), `${'x'.repeat(200)}…`],
+  ] as const) {
+    const other = make()
+    const failure = Promise.reject(thrown)
+    failure.catch(() => {})
+    other.manager.connects.push(failure)
+    other.wait()
+    await other.clock.advance(1)
+    expect(explain(other.pool).text).toContain(`(${text})`)
+  }
+})
+
+test('a long time is told in minutes', async () => {
+  const { pool, clock } = make()
+  await pool.acquire()
+  await clock.advance(200_000)
+  expect(explain(pool).text).toContain('held for 3 min 20 s')
+})
+
+test('formatState of a pool in trouble: who waits, what was closed and why, and no more of a bar than fits', async () => {
+  const { pool, wait, clock } = make({ maxSize: 400 })
+  ;(await pool.acquire()).destroy()
+  pool.pause()
+  wait()
+  await clock.advance(50)
+  const text = formatState(pool, { colour: false })
+  expect(text).toContain('1 waiting, the first for 50 ms')
+  expect(text).toContain('1 closed (destroyed 1)')
+  expect(text).toContain('problem  the pool is paused')
+  expect(text.split('\n')[0]?.match(/\[.*\]/)?.[0]).toHaveLength(42)
+})
+
 test('a pool of very many connections is explained too', async () => {
   const manager = {
     connect: async () => ({}),
