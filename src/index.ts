@@ -1,6 +1,6 @@
 export { Pool, type CloseResult } from './core/pool.ts'
 export type { Lease } from './core/lease.ts'
-export type { ConnectContext, ConnectionManager } from './core/manager.ts'
+export type { ConnectContext, ConnectionManager, ServerInfo } from './core/manager.ts'
 export { type Around, type ManagerLayer, wrap } from './core/wrap.ts'
 export type {
   AcquireOptions,

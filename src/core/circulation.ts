@@ -6,7 +6,7 @@ import { Events } from './events.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { acquiredHere, Leaks } from './leaks.ts'
 import { Lease } from './lease.ts'
-import type { ConnectionManager } from './manager.ts'
+import type { ConnectionManager, ServerInfo } from './manager.ts'
 import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import { Reports } from './reports.ts'
@@ -108,6 +108,10 @@ export class Circulation<C> {
 
   get wantsTrace(): boolean {
     return this.#leaks !== undefined
+  }
+
+  get server(): ServerInfo | undefined {
+    return this.#manager.server
   }
 
   /** Where the lease of a slot was acquired, if that is remembered. */

@@ -1,4 +1,5 @@
 import type { Circulation } from './circulation.ts'
+import type { ServerInfo } from './manager.ts'
 import { type Slot, SlotState } from './slot.ts'
 import type { PoolState } from './state.ts'
 
@@ -20,6 +21,8 @@ export interface ConnectionInsight {
 export interface PoolInsight {
   readonly poolId: number
   readonly state: PoolState
+  /** What the manager says that it connects to. */
+  readonly server: ServerInfo | undefined
   readonly connections: readonly ConnectionInsight[]
   /** The last connect error since a success; undefined: the last attempt went well, or there was none. */
   readonly connectError: unknown
@@ -72,6 +75,7 @@ export function lookInto<C>(circulation: Circulation<C>): PoolInsight {
   return {
     poolId: events.poolId,
     state: circulation.state(),
+    server: circulation.server,
     connections: [...Array.from(slots.all(), describe), ...attempts],
     connectError: connector.lastError,
     retryInMs: connector.retryInMs,

@@ -13,6 +13,16 @@ export interface ConnectContext {
   readonly lost: (error?: unknown) => void
 }
 
+/** The server that a manager connects to, for telemetry: never a credential. */
+export interface ServerInfo {
+  /** As OpenTelemetry names it in `db.system.name`: 'postgresql', 'mysql', 'mariadb', 'redis', … */
+  readonly system: string
+  readonly address?: string | undefined
+  readonly port?: number | undefined
+  /** The database, or what the server has in its place. */
+  readonly namespace?: string | undefined
+}
+
 /**
  * Opens, checks and closes the connections of one pool. The manager knows the driver, the pool decides when.
  *
@@ -49,4 +59,6 @@ export interface ConnectionManager<C> {
    * gets it at once. Default: no error is fatal.
    */
   isFatal?(error: unknown): boolean
+  /** What it connects to, as far as it knows. Default: unknown. */
+  readonly server?: ServerInfo | undefined
 }

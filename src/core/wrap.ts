@@ -41,6 +41,7 @@ export function wrap<C>(manager: ConnectionManager<C>, layer: ManagerLayer<C>): 
   const inner = manager as unknown as Record<string, AnyMethod | undefined>
   const around = layer as unknown as AnyLayer
   const wrapped: Record<string, AnyMethod> = {}
+  Object.defineProperty(wrapped, 'server', { get: () => manager.server })
   for (const name of METHODS) {
     const own = around[name]
     if (own === undefined && inner[name] === undefined) continue

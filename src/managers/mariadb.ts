@@ -1,4 +1,4 @@
-import type { ConnectContext, ConnectionManager } from '../core/manager.ts'
+import type { ConnectContext, ConnectionManager, ServerInfo } from '../core/manager.ts'
 import { loadDriver } from './driver.ts'
 import {
   IN_TRANSACTION,
@@ -8,6 +8,7 @@ import {
   type ServerAddress,
   type Stream,
   watchGreeting,
+  serverOf,
 } from './mysql-protocol.ts'
 
 /** What a connection is brought back to when it is returned. */
@@ -104,6 +105,10 @@ export class MariadbManager<C extends object = MariadbConnection> implements Con
     this.#reset = resetOnRelease
     this.#onConnect = onConnect
     this.#driver = driver
+  }
+
+  get server(): ServerInfo {
+    return serverOf('mariadb', this.#config)
   }
 
   async connect({ signal, lost }: ConnectContext): Promise<C> {

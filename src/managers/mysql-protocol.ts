@@ -1,3 +1,4 @@
+import type { ServerInfo } from '../core/manager.ts'
 import { connect, type Socket } from 'node:net'
 
 // A server greets as soon as it has accepted; only a slow look-up of our name makes it late.
@@ -124,4 +125,17 @@ export interface Stream {
   readonly destroyed?: boolean | undefined
   readonly remoteAddress?: string | undefined
   readonly remotePort?: number | undefined
+}
+
+/** What a config of either driver says of its server: never a credential. */
+export function serverOf(system: string, config: Readonly<Record<string, unknown>>): ServerInfo {
+  const { uri } = config
+  const url = typeof uri === 'string' && URL.canParse(uri) ? new URL(uri) : undefined
+  const { host = url?.hostname, port = url?.port, database = url?.pathname.slice(1) } = config
+  return {
+    system,
+    address: typeof host === 'string' && host !== '' ? host : undefined,
+    port: port === undefined || port === '' ? undefined : Number(port),
+    namespace: typeof database === 'string' && database !== '' ? database : undefined,
+  }
 }

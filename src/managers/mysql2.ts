@@ -1,4 +1,4 @@
-import type { ConnectContext, ConnectionManager } from '../core/manager.ts'
+import type { ConnectContext, ConnectionManager, ServerInfo } from '../core/manager.ts'
 import { loadDriver } from './driver.ts'
 import {
   IN_TRANSACTION,
@@ -8,6 +8,7 @@ import {
   type ServerAddress,
   type Stream,
   watchGreeting,
+  serverOf,
 } from './mysql-protocol.ts'
 import { watchStatus, type WatchedCore } from './mysql2-status.ts'
 
@@ -108,6 +109,10 @@ export class Mysql2Manager<C extends object = Mysql2Connection> implements Conne
     this.#reset = resetOnRelease
     this.#onConnect = onConnect
     this.#driver = driver
+  }
+
+  get server(): ServerInfo {
+    return serverOf('mysql', this.#config)
   }
 
   async connect({ signal, lost }: ConnectContext): Promise<C> {

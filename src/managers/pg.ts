@@ -1,4 +1,4 @@
-import type { ConnectContext, ConnectionManager } from '../core/manager.ts'
+import type { ConnectContext, ConnectionManager, ServerInfo } from '../core/manager.ts'
 import { loadDriver } from './driver.ts'
 import { destroySocket, type PgClient, type PgConfig, type PgDriver } from './pg/client.ts'
 import {
@@ -9,6 +9,7 @@ import {
   type PgHost,
   PgHostsError,
 } from './pg/hosts.ts'
+import { serverOf } from './pg/server.ts'
 import { isStrict, misfit, roleOf, type TargetSessionAttrs, TARGETS } from './pg/target.ts'
 
 export { cancellable } from './pg/cancel.ts'
@@ -115,6 +116,11 @@ export class PgManager implements ConnectionManager<PgClient> {
     this.#options = { ...options }
     this.#reset = options.resetOnRelease ?? 'rollback'
     this.#driver = options.driver
+  }
+
+  /** The first host of the config; of a config that comes from a function only that it is PostgreSQL. */
+  get server(): ServerInfo {
+    return serverOf(this.#config, this.#options.hosts?.[0])
   }
 
   async connect({ signal, lost }: ConnectContext): Promise<PgClient> {

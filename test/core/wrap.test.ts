@@ -164,3 +164,8 @@ test('wrong arguments are refused by name', () => {
   expect(wrong(fine, { close: true })).toThrow('close of the layer is true: allowed is a function')
   expect(wrong(fine, { onConnect: () => {} })).toThrow('onConnect is not one of the methods of a manager')
 })
+
+test('what the inner manager says of its server passes through', () => {
+  const inner = Object.assign(new ScriptedManager(), { server: { system: 'postgresql', port: 5432 } })
+  expect(wrap(wrap(inner, {}), {}).server).toEqual({ system: 'postgresql', port: 5432 })
+})

@@ -26,6 +26,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'node:net': 'all',
     'node:tls': 'all',
   },
+  otel: { '.': 'all', otel: 'all', '@opentelemetry/api': 'all', 'node:diagnostics_channel': 'all' },
   inspector: {
     '.': 'all',
     'core/caller.ts': 'all',

@@ -7,28 +7,38 @@ import { expect, inject, test } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const url = inject('postgresUrl')
+const { exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as {
+  exports: Record<string, { default: string } | string>
+}
 
-test.skipIf(url === '')('the quick start of the README runs as it stands', async () => {
-  const readme = await readFile(join(ROOT, 'README.md'), 'utf8')
-  const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code as string)
-  expect(blocks.length).toBeGreaterThan(0)
-  const folder = await mkdtemp(join(ROOT, 'test/readme-'))
-  try {
-    for (const [index, code] of blocks.entries()) {
-      const file = join(folder, `block-${index}.ts`)
-      await writeFile(
-        file,
-        code
-          .replaceAll("'cenote'", "'../../src/index.ts'")
-          .replaceAll("'cenote/testing'", "'../../src/testing/index.ts'")
-          .replaceAll("'cenote/pg'", "'../../src/managers/pg.ts'"),
-      )
-      const { stdout } = await promisify(execFile)(process.execPath, [file], {
-        env: { ...process.env, DATABASE_URL: url },
-      })
-      for (const [, expected] of code.matchAll(/\/\/ prints (.*)/g)) expect(stdout).toContain(expected)
+// The source of what a page imports from the package.
+function sourceOf(specifier: string): string {
+  const entry = exports[specifier.replace('cenote', '.')]
+  if (typeof entry !== 'object') throw new Error(`a page imports ${specifier}: there is no such sub-path`)
+  return entry.default.replace('./dist/', '../../src/').replace(/\.js$/, '.ts')
+}
+
+test.skipIf(url === '').each(['README.md', 'docs/telemetry.md'])(
+  'every piece of TypeScript in %s runs as it stands and prints what it says',
+  async (page) => {
+    const text = await readFile(join(ROOT, page), 'utf8')
+    const blocks = [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code as string)
+    expect(blocks.length).toBeGreaterThan(0)
+    const folder = await mkdtemp(join(ROOT, 'test/readme-'))
+    try {
+      for (const [index, code] of blocks.entries()) {
+        const file = join(folder, `block-${index}.ts`)
+        await writeFile(
+          file,
+          code.replaceAll(/'(cenote(?:\/[\w/-]+)?)'/g, (_, specifier: string) => `'${sourceOf(specifier)}'`),
+        )
+        const { stdout } = await promisify(execFile)(process.execPath, [file], {
+          env: { ...process.env, DATABASE_URL: url },
+        })
+        for (const [, expected] of code.matchAll(/\/\/ prints (.*)/g)) expect(stdout).toContain(expected)
+      }
+    } finally {
+      await rm(folder, { recursive: true })
     }
-  } finally {
-    await rm(folder, { recursive: true })
-  }
-})
+  },
+)

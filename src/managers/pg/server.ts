@@ -1,0 +1,39 @@
+import type { ServerInfo } from '../../core/manager.ts'
+import type { PgConfig } from './client.ts'
+import type { PgHost } from './hosts.ts'
+
+const SYSTEM = 'postgresql'
+
+/** What a config says of its server: never a credential. */
+export function serverOf(config: PgConfig | string | (() => unknown), first: PgHost | undefined): ServerInfo {
+  if (typeof config === 'function') return { system: SYSTEM, address: first?.host, port: first?.port }
+  const { connectionString, host, port, database } = (
+    typeof config === 'string' ? { connectionString: config } : config
+  ) as { connectionString?: unknown; host?: unknown; port?: unknown; database?: unknown }
+  const url = typeof connectionString === 'string' ? fromUrl(connectionString) : {}
+  return {
+    system: SYSTEM,
+    address: first?.host ?? text(host) ?? url.address,
+    port: first?.port ?? number(port) ?? url.port,
+    namespace: text(database) ?? url.namespace,
+  }
+}
+
+function fromUrl(connectionString: string): Partial<ServerInfo> {
+  // Several hosts, or a socket's folder, are no URL: then the address stays unknown.
+  if (!URL.canParse(connectionString)) return {}
+  const { hostname, port, pathname } = new URL(connectionString)
+  return {
+    address: text(hostname),
+    port: number(port),
+    namespace: text(decodeURIComponent(pathname.slice(1))),
+  }
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+function number(value: unknown): number | undefined {
+  return value === undefined || value === '' || Number.isNaN(Number(value)) ? undefined : Number(value)
+}

@@ -1,0 +1,139 @@
+/** What is measured: the name, the unit and the meaning of each instrument. */
+export interface Instrument {
+  readonly name: string
+  readonly unit: string
+  readonly description: string
+}
+
+/** How the sources call each instrument. */
+export type InstrumentKey =
+  | 'count'
+  | 'idleMax'
+  | 'idleMin'
+  | 'limit'
+  | 'pendingRequests'
+  | 'timeouts'
+  | 'createTime'
+  | 'waitTime'
+  | 'useTime'
+  | 'closed'
+  | 'connectFailures'
+  | 'checkFailures'
+  | 'refused'
+  | 'aborted'
+  | 'headWait'
+  | 'leaks'
+
+/**
+ * Every instrument. The first block is that of OpenTelemetry's semantic conventions for database clients (still in development:
+ * a name that moves is changed here alone), the second what the conventions lack.
+ */
+export const INSTRUMENTS: Readonly<Record<InstrumentKey, Instrument>> = {
+  count: {
+    name: 'db.client.connection.count',
+    unit: '{connection}',
+    description: 'Connections that are open, by db.client.connection.state: idle or used.',
+  },
+  idleMax: {
+    name: 'db.client.connection.idle.max',
+    unit: '{connection}',
+    description: 'The most connections that may be idle.',
+  },
+  idleMin: {
+    name: 'db.client.connection.idle.min',
+    unit: '{connection}',
+    description: 'Idle connections that are kept ready.',
+  },
+  limit: {
+    name: 'db.client.connection.limit',
+    unit: '{connection}',
+    description: 'The most connections that may be open.',
+  },
+  pendingRequests: {
+    name: 'db.client.connection.pending_requests',
+    unit: '{request}',
+    description: 'Callers that wait for a connection.',
+  },
+  timeouts: {
+    name: 'db.client.connection.timeouts',
+    unit: '{timeout}',
+    description: 'Callers whose time ran out while they waited.',
+  },
+  createTime: {
+    name: 'db.client.connection.create_time',
+    unit: 's',
+    description: 'How long it took to open a connection.',
+  },
+  waitTime: {
+    name: 'db.client.connection.wait_time',
+    unit: 's',
+    description: 'How long a caller waited for the connection that it got.',
+  },
+  useTime: {
+    name: 'db.client.connection.use_time',
+    unit: 's',
+    description: 'How long a connection was held by one caller.',
+  },
+  closed: {
+    name: 'cenote.connection.closed',
+    unit: '{connection}',
+    description: 'Connections closed, by cenote.close.reason.',
+  },
+  connectFailures: {
+    name: 'cenote.connection.failures',
+    unit: '{failure}',
+    description: 'Attempts to connect that failed, by error.type and whether a retry can help.',
+  },
+  checkFailures: {
+    name: 'cenote.connection.check_failures',
+    unit: '{failure}',
+    description: 'Connections that did not pass their check.',
+  },
+  refused: {
+    name: 'cenote.request.refused',
+    unit: '{request}',
+    description:
+      'Callers refused, by cenote.refuse.reason: queueFull, or overloaded (shed from a standing queue).',
+  },
+  aborted: {
+    name: 'cenote.request.aborted',
+    unit: '{request}',
+    description: 'Callers whose signal was aborted while they waited.',
+  },
+  headWait: {
+    name: 'cenote.request.head_wait',
+    unit: 's',
+    description: 'How long the caller at the head of the queue has waited by now.',
+  },
+  leaks: {
+    name: 'cenote.lease.leaks',
+    unit: '{lease}',
+    description: 'Leases held for longer than leakThresholdMs, or collected unreleased.',
+  },
+}
+
+/** The names of attributes. */
+export const ATTRIBUTES = {
+  poolName: 'db.client.connection.pool.name',
+  state: 'db.client.connection.state',
+  system: 'db.system.name',
+  namespace: 'db.namespace',
+  address: 'server.address',
+  port: 'server.port',
+  errorType: 'error.type',
+  closeReason: 'cenote.close.reason',
+  refuseReason: 'cenote.refuse.reason',
+  isFatal: 'cenote.connect.fatal',
+  connection: 'cenote.connection.id',
+  waiting: 'cenote.request.waiting',
+  waitMs: 'cenote.request.wait_ms',
+  passed: 'cenote.check.passed',
+  checkMs: 'cenote.check.duration_ms',
+} as const
+
+/** Bucket boundaries in seconds: a checkout is often free and sometimes takes until its deadline, 30 s by default. */
+export const WAIT_BUCKETS: number[] = [
+  0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+]
+/** Of a connect, and of the time for which a connection is held. */
+export const WORK_BUCKETS: number[] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
