@@ -171,7 +171,7 @@ export class Circulation<C> {
         { what: 'beforeAcquire', limitMs: validationTimeoutMs, run: () => beforeAcquire(slot.connection) },
         (outcome) => {
           if (!this.#checks.accepts(outcome)) this.#discard(slot, 'hook')
-          else if (isWithinCall) lease = this.#lease(slot, now, trace, 0)
+          else if (isWithinCall) lease = this.#leaseIdle(slot, now, trace)
           else this.#offer(slot, true)
         },
       )
@@ -333,9 +333,16 @@ export class Circulation<C> {
       const reason = this.#unfit(slot, now, undefined)
       if (reason !== undefined) this.#discard(slot, reason)
       else if (testOnCheckOut && this.#needsCheck(slot, now)) return undefined
-      else return this.#lease(slot, now, trace, 0)
+      else return this.#leaseIdle(slot, now, trace)
     }
     return undefined
+  }
+
+  // An idle one fewer: minIdle may want another.
+  #leaseIdle(slot: Slot<C>, now: number, trace: Error | undefined): Lease<C> {
+    const lease = this.#lease(slot, now, trace, 0)
+    if (this.slots.idle < this.slots.limits.minIdle) this.connector.openWanted()
+    return lease
   }
 
   #lease(slot: Slot<C>, now: number, trace: Error | undefined, waitMs: number): Lease<C> {

@@ -1,0 +1,429 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { getEventListeners } from 'node:events'
+
+import { CHANNELS, isPoolError, type Lease, Pool } from '../src/index.ts'
+import { checkInvariants } from './invariants.ts'
+import { Model } from './model.ts'
+import type { Plan, Step } from './plan.ts'
+import { Random } from './random.ts'
+import { type SimConnection, SimServer } from './server.ts'
+import { SimClock } from './sim-clock.ts'
+
+/** Something that no pool may do, and when. */
+export class Violation extends Error {
+  readonly rule: string
+  readonly step: number
+
+  constructor(rule: string, step: number) {
+    super(rule)
+    this.name = 'Violation'
+    this.rule = rule
+    this.step = step
+  }
+}
+
+/** One acquire that has begun. */
+export interface Caller {
+  readonly id: number
+  readonly priority: number
+  readonly deadline: number
+  readonly controller: AbortController | undefined
+  /** run: it takes part in nothing but its end. */
+  readonly isRun: boolean
+  settled: boolean
+}
+
+interface Held {
+  readonly lease: Lease<SimConnection>
+  readonly connection: SimConnection
+}
+
+// Enough for whatever follows from one event to have happened.
+const QUIET_MICROTASKS = 60
+
+/** One life of a pool: a plan carried out step by step, with every invariant looked at after each. */
+export class Life {
+  readonly plan: Plan
+  readonly clock: SimClock
+  readonly server: SimServer
+  readonly pool: Pool<SimConnection>
+  readonly model: Model
+  readonly story: string[] = []
+  readonly callers: Caller[] = []
+  readonly #random: Random
+  readonly #held: Held[] = []
+  readonly #shared = new AbortController()
+  readonly #rejections: unknown[] = []
+  readonly #tellsStory: boolean
+  /** The most real connections that may be there now: falls with maxSize only as fast as they are closed. */
+  allowed: number
+  closing: Promise<unknown> | undefined = undefined
+  #step = 0
+  #found: Violation | undefined = undefined
+  // The callers to whom the pool has handed a connection, whose promises have not told them yet.
+  readonly #handed: number[] = []
+  #joining: number | undefined = undefined
+  #isTrying = false
+  // A retry joins the queue within run, where nobody sees it.
+  readonly #knowsOrder: boolean
+
+  constructor(plan: Plan, tellsStory: boolean) {
+    this.plan = plan
+    this.#tellsStory = tellsStory
+    this.#knowsOrder = !plan.steps.some((step) => step.do === 'run' && step.retries > 0)
+    this.#random = new Random(plan.seed ^ 0x5eed)
+    this.clock = new SimClock(this.#random)
+    const { validationTimeoutMs = 5_000, connectTimeoutMs = 10_000, closeTimeoutMs = 5_000 } = plan.options
+    const limits = { validationTimeoutMs, connectTimeoutMs, closeTimeoutMs }
+    this.server = new SimServer(this.#random, this.clock, plan.moods, limits, (line) =>
+      this.#tell(`  (${line})`),
+    )
+    this.allowed = plan.options.maxSize ?? 10
+    this.model = new Model(plan.options.queueStrategy ?? 'fifo')
+    this.pool = new Pool(this.server.manager(plan.hooks.includes('reset')), {
+      ...plan.options,
+      ...this.server.hooks(plan.hooks),
+      name: 'sim',
+      clock: this.clock,
+    })
+  }
+
+  /** Lives it. Rejects with the first Violation. */
+  async live(): Promise<void> {
+    const onRejection = (reason: unknown): void => void this.#rejections.push(reason)
+    process.on('unhandledRejection', onRejection)
+    const stopListening = this.#listen()
+    try {
+      for (const step of this.plan.steps) {
+        this.#step++
+        await this.#do(step)
+        // Some things must hold between any two microtasks, others once all that follows has happened.
+        this.#look(false)
+        if (this.#random.chance(0.7)) await this.#quiet()
+      }
+      await this.#end()
+      // Unhandled rejections are told when the microtasks are over.
+      if (this.#random.chance(0.02)) await new Promise((resolve) => setImmediate(resolve))
+      if (this.#rejections.length > 0)
+        this.#violated(`a rejection that nobody handled: ${String(this.#rejections[0])}`)
+      if (this.#found !== undefined) throw this.#found
+    } finally {
+      stopListening()
+      process.off('unhandledRejection', onRejection)
+    }
+  }
+
+  async #do(step: Step): Promise<void> {
+    this.#tell(`${this.clock.now()} ms: ${JSON.stringify(step)}`)
+    const { pool, server } = this
+    switch (step.do) {
+      case 'acquire':
+        return this.#acquire(step.priority, step.timeoutMs, step.signal)
+      case 'run':
+        return this.#run(step.holdMs, step.breaks, step.retries)
+      case 'tryAcquire': {
+        this.#isTrying = true
+        const lease = pool.tryAcquire()
+        this.#isTrying = false
+        if (lease !== undefined) this.#granted(lease)
+        return
+      }
+      case 'release':
+        return this.#giveBack(step.which, ({ lease }) => {
+          lease.release()
+          lease.release()
+        })
+      case 'destroy':
+        return this.#giveBack(step.which, ({ lease }) => lease.destroy())
+      case 'detach':
+        return this.#giveBack(step.which, ({ lease, connection }) => {
+          connection.owner = 'caller'
+          lease.detach()
+        })
+      case 'abort': {
+        const open = this.callers.filter(({ settled, controller }) => !settled && controller !== undefined)
+        const caller = open[step.which % open.length]
+        caller?.controller?.abort(new Error('given up'))
+        if (caller !== undefined) this.model.leaves(caller.id)
+        return
+      }
+      case 'lose':
+      case 'break':
+      case 'spoil': {
+        const open = server.connections.filter(({ closed, owner }) => owner === 'pool' && !closed)
+        const connection = open[step.which % open.length]
+        if (connection === undefined) return
+        this.#tell(`  #${connection.id}`)
+        if (step.do === 'spoil') connection.invalid = true
+        else connection.broken = true
+        if (step.do === 'lose') {
+          connection.reportedLost = true
+          connection.lost(new Error('lost'))
+        }
+        return
+      }
+      case 'settle':
+      case 'reject': {
+        const [pending] = server.pending.splice(step.which % Math.max(1, server.pending.length), 1)
+        if (pending !== undefined) this.#tell(`  ${pending.what}`)
+        return pending?.settle(step.do === 'settle')
+      }
+      case 'serverDown':
+        server.isUp = false
+        for (const connection of server.connections) connection.invalid = true
+        return
+      case 'serverUp':
+        server.isUp = true
+        return
+      case 'resize':
+        void pool.resize({ maxSize: step.maxSize, minIdle: step.minIdle }).catch(() => {})
+        return
+      case 'clear':
+        return pool.clear()
+      case 'pause':
+        return pool.pause()
+      case 'resume':
+        return pool.resume()
+      case 'dedicated':
+        server.isDedicated = true
+        void pool.dedicated().catch(() => {})
+        server.isDedicated = false
+        return
+      case 'add': {
+        const connection = server.make()
+        const answer = pool.add(connection)
+        if (answer !== 'added') connection.owner = 'caller'
+        return
+      }
+      case 'time': {
+        const until = this.clock.now() + step.ms
+        while (this.clock.runNext(until)) {
+          await this.#microtasks(this.#random.whole(0, 3))
+          this.#look(false)
+        }
+        return
+      }
+      case 'microtasks':
+        return await this.#microtasks(step.count)
+      case 'close':
+        this.#close(step.timeoutMs)
+        return
+    }
+  }
+
+  #acquire(priority: number, timeoutMs: number | undefined, withSignal: boolean): void {
+    const { pool, model } = this
+    const controller = withSignal
+      ? this.#random.chance(0.5)
+        ? this.#shared
+        : new AbortController()
+      : undefined
+    const caller: Caller = {
+      id: this.callers.length,
+      priority,
+      deadline: this.clock.now() + (timeoutMs ?? pool.options.acquireTimeoutMs),
+      // The shared one is never aborted: it must not gather listeners.
+      controller: controller === this.#shared ? undefined : controller,
+      isRun: false,
+      settled: false,
+    }
+    this.callers.push(caller)
+    const next = this.#nextIdle()
+    const { direct } = pool.state().statistics.acquires
+    this.#joining = caller.id
+    if (!pool.state().closed) model.asks(caller.id, priority, caller.deadline)
+    const acquired = pool.acquire({ priority, timeoutMs, signal: controller?.signal })
+    this.#joining = undefined
+    const expected = pool.state().statistics.acquires.direct > direct ? next : undefined
+    void acquired.then(
+      (lease) => {
+        this.#isNext(caller)
+        this.#settle(caller)
+        this.#granted(lease)
+        if (expected !== undefined && lease.connection !== expected)
+          this.#violated(`#${lease.connection.id} was handed out before #${expected.id}`)
+      },
+      (error: unknown) => {
+        this.#settle(caller)
+        if (!isPoolError(error) && error !== controller?.signal.reason)
+          this.#violated(`acquire failed with ${String(error)}`)
+      },
+    )
+  }
+
+  // The pool says that it hands a connection out, in the moment in which it does: it must be to the caller that is next.
+  #handsOut(): void {
+    if (this.#isTrying) return
+    const next = this.model.next()
+    if (next === undefined) return
+    this.model.leaves(next)
+    this.#handed.push(next)
+  }
+
+  #isNext(caller: Caller): void {
+    const expected = this.#handed.shift()
+    if (this.#knowsOrder && expected !== caller.id)
+      this.#violated(`caller ${caller.id} was served, and next was ${expected ?? 'nobody'}`)
+  }
+
+  // The idle connection that must go first, where the order of return alone decides.
+  #nextIdle(): SimConnection | undefined {
+    const { testOnCheckOut, maxUses, maxLifetimeMs } = this.plan.options
+    const isPlain = testOnCheckOut === false && maxUses === undefined && maxLifetimeMs === undefined
+    if (!isPlain || this.plan.hooks.length > 0 || this.pool.state().generation > 0) return undefined
+    // What came back within run, or was opened for nobody, is not known to it.
+    const known = this.model.idle.filter(({ closeBeganAt }) => closeBeganAt === undefined)
+    return known.length === this.pool.state().idle ? this.model.nextIdle() : undefined
+  }
+
+  #run(holdMs: number, breaks: boolean, retries: number): void {
+    const caller: Caller = {
+      id: this.callers.length,
+      priority: 0,
+      deadline: Infinity,
+      controller: undefined,
+      isRun: true,
+      settled: false,
+    }
+    this.callers.push(caller)
+    let runs = 0
+    const work = async (connection: SimConnection): Promise<void> => {
+      this.#isNext(caller)
+      this.model.takes(connection)
+      this.#isHandedOut(connection)
+      connection.holders++
+      runs++
+      if (holdMs > 0) await new Promise<void>((resolve) => this.clock.setTimeout(resolve, holdMs))
+      connection.holders--
+      if (!breaks || runs > 1) return
+      connection.broken = true
+      throw new Error('work failed')
+    }
+    this.#joining = caller.id
+    if (!this.pool.state().closed)
+      this.model.asks(caller.id, 0, this.clock.now() + this.pool.options.acquireTimeoutMs)
+    const ran = this.pool.run(work, { retries })
+    this.#joining = undefined
+    void ran.then(
+      () => this.#settle(caller),
+      () => this.#settle(caller),
+    )
+  }
+
+  #granted(lease: Lease<SimConnection>): void {
+    const { connection } = lease
+    this.#isHandedOut(connection)
+    this.model.takes(connection)
+    connection.holders++
+    this.#held.push({ lease, connection })
+  }
+
+  #isHandedOut({ id, holders, closeBeganAt }: SimConnection): void {
+    if (holders > 0) this.#violated(`#${id} was handed out while somebody holds it`)
+    // The pool may close by force what is held when its close runs out of time; a caller that is told late finds it closed.
+    if (closeBeganAt !== undefined && !this.pool.state().closed)
+      this.#violated(`#${id} was handed out closed`)
+  }
+
+  #giveBack(which: number, give: (held: Held) => void): void {
+    const [held] = this.#held.splice(which % Math.max(1, this.#held.length), 1)
+    if (held === undefined) return
+    this.#tell(`  #${held.connection.id}`)
+    held.connection.holders--
+    const { idle } = this.pool.state()
+    give(held)
+    if (this.pool.state().idle > idle) this.model.rests(held.connection)
+  }
+
+  #settle(caller: Caller): void {
+    if (caller.settled) this.#violated(`caller ${caller.id} was settled twice`)
+    caller.settled = true
+    this.model.leaves(caller.id)
+    this.#tell(`  caller ${caller.id} settled`)
+  }
+
+  async #quiet(): Promise<void> {
+    await this.#microtasks(QUIET_MICROTASKS)
+    this.#look(true)
+  }
+
+  async #microtasks(count: number): Promise<void> {
+    for (let turn = 0; turn < count; turn++) await undefined
+  }
+
+  #look(isQuiet: boolean): void {
+    const broken = this.server.faults[0] ?? checkInvariants(this, isQuiet)
+    if (broken !== undefined) this.#violated(broken)
+    if (this.#found !== undefined) throw this.#found
+  }
+
+  // Whatever the plan was, a pool can be closed, and then nothing is left.
+  async #end(): Promise<void> {
+    this.#step++
+    this.#tell('the end')
+    if (this.closing === undefined) {
+      this.#close(this.#random.pick([0, 100]))
+      if (this.#random.chance(0.7))
+        while (this.#held.length > 0) this.#giveBack(0, ({ lease }) => lease.release())
+    }
+    let isClosed = false
+    void this.closing?.then(() => (isClosed = true))
+    const until = this.clock.now() + 30_000
+    while (this.clock.runNext(until)) await this.#microtasks(5)
+    await this.#quiet()
+    if (!isClosed) this.#violated('close never ended')
+    this.#look(true)
+    const left = this.callers.find(({ settled }) => !settled)
+    if (left !== undefined && !left.isRun) this.#violated(`caller ${left.id} still waits after the end`)
+    for (const pending of this.server.pending.splice(0)) pending.settle(true)
+    await this.#microtasks(QUIET_MICROTASKS)
+    while (this.clock.runNext(this.clock.now() + 60_000)) await this.#microtasks(5)
+    await this.#microtasks(QUIET_MICROTASKS)
+    for (const { id, owner, closeBeganAt } of this.server.connections) {
+      if (owner !== 'caller' && closeBeganAt === undefined) this.#violated(`#${id} was never closed`)
+    }
+    if (this.clock.timers > 0) this.#violated(`${this.clock.timers} timers are left`)
+    const listeners = getEventListeners(this.#shared.signal, 'abort').length
+    if (listeners > 0) this.#violated(`${listeners} listeners are left on a signal`)
+    this.#look(true)
+  }
+
+  #tell(line: string): void {
+    if (this.#tellsStory) this.story.push(line)
+  }
+
+  // Thrown at the next look: what runs in a callback of a promise has nobody to throw to.
+  #violated(rule: string): void {
+    this.#found ??= new Violation(rule, this.#step)
+  }
+
+  #close(timeoutMs: number): void {
+    this.closing ??= this.pool.close({ timeoutMs })
+    this.model.clear()
+  }
+
+  // What the pool tells of itself in the moment in which it happens: promises tell it later.
+  #listen(): () => void {
+    const { poolId } = this.pool.look()
+    const { retryConnect = true } = this.plan.options
+    const listeners = Object.entries({
+      [CHANNELS.acquire]: () => this.#handsOut(),
+      [CHANNELS.timeout]: () => this.model.expires(),
+      [CHANNELS.refuse]: ({ why }: { why?: string }) => {
+        const leaves = why === 'queueFull' ? this.#joining : this.model.next()
+        if (leaves !== undefined) this.model.leaves(leaves)
+      },
+      [CHANNELS.openError]: ({ isFatal }: { isFatal?: boolean }) => {
+        const head = this.model.next()
+        if ((isFatal === true || !retryConnect) && head !== undefined) this.model.leaves(head)
+      },
+    }).map(([name, listener]) => {
+      const hear = (message: unknown): void => {
+        if ((message as { poolId: number }).poolId === poolId) listener(message as never)
+      }
+      subscribe(name, hear)
+      return () => unsubscribe(name, hear)
+    })
+    return () => listeners.forEach((end) => end())
+  }
+}

@@ -1,0 +1,60 @@
+import type { Clock, TimerHandle } from '../src/index.ts'
+import type { Random } from './random.ts'
+
+interface Timer extends TimerHandle {
+  readonly at: number
+  readonly order: number
+  readonly callback: () => void
+}
+
+/** Time that the simulation moves: what is due is run one timer at a time, and microtasks between them as the simulation has it. */
+export class SimClock implements Clock {
+  #now = 0
+  #order = 0
+  readonly #timers = new Set<Timer>()
+  readonly #random: Random
+
+  constructor(random: Random) {
+    this.#random = random
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  random(): number {
+    return this.#random.next()
+  }
+
+  get timers(): number {
+    return this.#timers.size
+  }
+
+  setTimeout(callback: () => void, delayMs: number): TimerHandle {
+    const timer: Timer = { at: this.#now + delayMs, order: this.#order++, callback }
+    this.#timers.add(timer)
+    return timer
+  }
+
+  clearTimeout(handle: TimerHandle): void {
+    this.#timers.delete(handle as Timer)
+  }
+
+  /** Runs the next timer that is due by then, and sets the time to its own; false: there is none, and it is `until` now. */
+  runNext(until: number): boolean {
+    let next: Timer | undefined
+    for (const timer of this.#timers) {
+      if (timer.at > until) continue
+      if (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order))
+        next = timer
+    }
+    if (next === undefined) {
+      this.#now = Math.max(this.#now, until)
+      return false
+    }
+    this.#now = Math.max(this.#now, next.at)
+    this.#timers.delete(next)
+    next.callback()
+    return true
+  }
+}
