@@ -2,6 +2,7 @@ import type { TestProject } from 'vitest/node'
 
 import { findMariadb, startMariadb } from '../servers/mariadb.ts'
 import { findPostgres, startPostgres } from '../servers/postgres.ts'
+import { findRedis, startRedis } from '../servers/redis.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -9,10 +10,12 @@ declare module 'vitest' {
     postgresUrl: string
     /** Empty: there is none. */
     mariadbUrl: string
+    /** Empty: there is none. */
+    redisUrl: string
   }
 }
 
-type UrlKey = 'postgresUrl' | 'mariadbUrl'
+type UrlKey = 'postgresUrl' | 'mariadbUrl' | 'redisUrl'
 
 interface Server {
   readonly name: string
@@ -36,6 +39,13 @@ const SERVERS: readonly Server[] = [
     hint: 'Set MARIADB_URL, start one on 127.0.0.1:3306, or install mariadb-server.',
     find: findMariadb,
     start: startMariadb,
+  },
+  {
+    name: 'Redis',
+    key: 'redisUrl',
+    hint: 'Set REDIS_URL, start one on 127.0.0.1:6379, or install redis-server.',
+    find: findRedis,
+    start: startRedis,
   },
 ]
 
