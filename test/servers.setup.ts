@@ -2,6 +2,7 @@ import type { TestProject } from 'vitest/node'
 
 import { findMariadb, startMariadb } from '../servers/mariadb.ts'
 import { findPostgres, startPostgres } from '../servers/postgres.ts'
+import { findRabbitmq, startRabbitmq } from '../servers/rabbitmq.ts'
 import { findRedis, startRedis } from '../servers/redis.ts'
 
 declare module 'vitest' {
@@ -12,10 +13,12 @@ declare module 'vitest' {
     mariadbUrl: string
     /** Empty: there is none. */
     redisUrl: string
+    /** Empty: there is none. */
+    amqpUrl: string
   }
 }
 
-type UrlKey = 'postgresUrl' | 'mariadbUrl' | 'redisUrl'
+type UrlKey = 'postgresUrl' | 'mariadbUrl' | 'redisUrl' | 'amqpUrl'
 
 interface Server {
   readonly name: string
@@ -46,6 +49,13 @@ const SERVERS: readonly Server[] = [
     hint: 'Set REDIS_URL, start one on 127.0.0.1:6379, or install redis-server.',
     find: findRedis,
     start: startRedis,
+  },
+  {
+    name: 'RabbitMQ',
+    key: 'amqpUrl',
+    hint: 'Set AMQP_URL, start one on 127.0.0.1:5672, or install rabbitmq-server.',
+    find: findRabbitmq,
+    start: startRabbitmq,
   },
 ]
 
