@@ -9,14 +9,14 @@ import { type Shared, SharedConnection } from './shared-connection.ts'
 export interface AmqpChannelManagerOptions<C extends object = AmqpChannel> {
   /**
    * The driver: what `import amqplib from 'amqplib'` gives. Default: the installed package `amqplib`, loaded at the first
-   * connect.
+   * connect. The driver's types are given beside it: `new AmqpChannelManager<Channel>(…)`.
    */
-  readonly driver?: AmqpDriver<{ createChannel(): PromiseLike<C> } & object> | undefined
+  readonly driver?: AmqpDriver<object> | undefined
   /**
    * What the driver's `connect` takes as its second argument: TLS, `noDelay`, `clientProperties`, `credentials`. Default: none.
    */
   readonly socketOptions?: object | undefined
-  /** Whether channels are in confirm mode: the server confirms what is published. Default: false. */
+  /** Whether channels are in confirm mode (the driver's `ConfirmChannel`): the server confirms what is published. Default: false. */
   readonly confirm?: boolean | undefined
   /**
    * Once per new channel, before its first use: a prefetch, queues that must exist. A throw or a rejection fails the connect.

@@ -3,6 +3,8 @@ const REFUSED = /ACCESS[_-]REFUSED|NOT[_-]ALLOWED/
 const FOR_NOW = /limit|is down|not (yet )?(ready|running)|alarm/i
 const MISMATCHED =
   /Invalid frame|Unknown frame type|exceeds maxFrameSize|Frame on channel != 0|Expected ConnectionStart|Expected connection\.secure|SASL mechanism|Server frameMax/
+// The driver does not say why the server closed the connection when it was asked for the vhost.
+const NO_VHOST = /^Expected ConnectionOpenOk; got <ConnectionClose/
 const HUNG_UP = /^Socket closed abruptly/
 const UNTRUSTED =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED|PACKET_LENGTH|TLSV1))/
@@ -17,7 +19,7 @@ const FATAL = new Set([
 ])
 
 /** The error of a failed connect, in words where the driver's are those of the protocol. */
-export function explained(error: unknown, address: string): unknown {
+export function explained(error: unknown, address: string, vhost: string): unknown {
   if (!(error instanceof Error)) return error
   const text = error.message
   const said = (message: string, code: string): Error =>
@@ -30,6 +32,11 @@ export function explained(error: unknown, address: string): unknown {
       FOR_NOW.test(text) ? 'AMQP_LIMIT' : 'AMQP_REFUSED',
     )
   }
+  if (NO_VHOST.test(text))
+    return said(
+      `${address} refused the vhost '${vhost}': there is none, the user may not enter it, or its limit of connections is reached`,
+      'AMQP_REFUSED',
+    )
   if (MISMATCHED.test(text)) return said(`${address} does not answer as AMQP 0-9-1: ${text}`, 'NOT_AMQP')
   if (HUNG_UP.test(text))
     return said(

@@ -88,7 +88,7 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
       return connection
     } catch (error) {
       destroyed.abort(error)
-      throw signal.aborted ? signal.reason : explained(destroyed.signal.reason, this.#address)
+      throw signal.aborted ? signal.reason : explained(destroyed.signal.reason, this.#address, this.#vhost)
     } finally {
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
@@ -104,7 +104,7 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
     const onAbort = (): void => health?.destroyed.abort(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      const channel = (await model.createChannel()) as { close(): Promise<void> }
+      const channel = (await model.createChannel()) as Closable
       await channel.close()
       return true
     } finally {
@@ -119,9 +119,10 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
   reset(connection: M): boolean | void | Promise<boolean> {
     if (this.#health.get(connection)?.hasExclusiveQueue !== false) return false
     const { channels } = asModel(connection).connection
-    const open = channels.slice(1).filter((slot) => slot !== null)
+    // The first is the connection's own.
+    const open = channels.slice(1).flatMap((slot) => (slot === null ? [] : [slot.channel as Closable]))
     if (open.length === 0) return
-    return Promise.all(open.map(({ channel }) => channel.close?.())).then(() => true)
+    return Promise.all(open.map((channel) => channel.close())).then(() => true)
   }
 
   async close(connection: M): Promise<void> {
@@ -194,6 +195,11 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
     this.#health.set(connection, health)
   }
 
+  get #vhost(): string {
+    if (typeof this.#config !== 'string') return (this.#config as { vhost?: string }).vhost ?? '/'
+    return decodeURIComponent(new URL(this.#config).pathname.slice(1)) || '/'
+  }
+
   get #address(): string {
     const { protocol, hostname, port } = (
       typeof this.#config === 'string' ? new URL(this.#config) : this.#config
@@ -201,6 +207,10 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
     const standard = protocol?.startsWith('amqps') === true ? 5671 : 5672
     return `${hostname || 'localhost'}:${port || standard}`
   }
+}
+
+interface Closable {
+  close(): Promise<void>
 }
 
 function asModel(connection: object): Model {
@@ -228,5 +238,5 @@ function checkOptions(driver: unknown, socketOptions: unknown, onConnect: unknow
       `socketOptions is ${String(socketOptions)}: allowed is an object for node:net or node:tls`,
     )
   if (onConnect !== undefined && typeof onConnect !== 'function')
-    throw new TypeError(`onConnect is ${String(onConnect)}: allowed is a function`)
+    throw new TypeError(`onConnect is ${String(onConnect as string)}: allowed is a function`)
 }

@@ -65,7 +65,7 @@ export interface Wire {
   readonly blocked: boolean
   readonly channelMax: number
   /** By number; the first is the connection's own, one that was closed is null. */
-  readonly channels: readonly ({ readonly channel: { close?(): Promise<void> } } | null)[]
+  readonly channels: readonly ({ readonly channel: object } | null)[]
   sendMethod(channel: number, method: number, fields: Fields): unknown
 }
 
