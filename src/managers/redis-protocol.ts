@@ -105,7 +105,8 @@ export function isFatalConnectError(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const code: unknown = Reflect.get(error, 'code')
   if (typeof code === 'string' && (UNTRUSTED.test(code) || MISCONFIGURED.has(code))) return true
-  return FATAL_REPLY.test(error.message)
+  // What the driver says of a config that it cannot read.
+  return error instanceof TypeError || FATAL_REPLY.test(error.message)
 }
 
 /** Whether a PING was answered, be it with a refusal: a user may be denied even that. Throws what else it failed with. */

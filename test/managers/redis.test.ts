@@ -69,6 +69,34 @@ test('where the driver is missing, one line says what to install, at once', asyn
   )
 })
 
+test('a config that the driver cannot read is a fatal error', async () => {
+  await using pool = new Pool(new RedisManager('redis://127.0.0.1:1/no-number', { driver: redis }))
+  await expect(pool.acquire()).rejects.toMatchObject({ name: 'ConnectError', cause: expect.any(TypeError) })
+})
+
+test('fatal and retryable errors are told apart', () => {
+  const { isFatal } = RedisManager.prototype
+  for (const message of [
+    'WRONGPASS invalid username-password pair or user is disabled.',
+    'NOAUTH Authentication required.',
+    'NOPERM this user has no permissions',
+    'DENIED Redis is running in protected mode',
+    'ERR DB index is out of range',
+  ])
+    expect(isFatal(new Error(message))).toBe(true)
+  for (const message of [
+    'LOADING',
+    'MASTERDOWN Link with MASTER is down',
+    'ERR max number of clients reached',
+  ])
+    expect(isFatal(new Error(message))).toBe(false)
+  for (const code of ['CERT_HAS_EXPIRED', 'NOT_REDIS', 'ERR_MODULE_NOT_FOUND'])
+    expect(isFatal(Object.assign(new Error('x'), { code }))).toBe(true)
+  for (const code of ['ECONNREFUSED', 'ENOTFOUND', 'ECONNRESET', 'NO_ANSWER'])
+    expect(isFatal(Object.assign(new Error('x'), { code }))).toBe(false)
+  for (const nothing of [undefined, null, 'text', {}]) expect(isFatal(nothing)).toBe(false)
+})
+
 test('a driver that is none is refused', () => {
   expect(() => new RedisManager('redis://x', { driver: {} as never })).toThrow(
     'driver has no function createClient',
