@@ -65,9 +65,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
   })
   // The private server has its port only when the suite runs, the suite wants it before.
   const server = {
-    get host() {
-      return '127.0.0.1'
-    },
+    host: '127.0.0.1',
     get port() {
       return own.port
     },
@@ -280,6 +278,34 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     })
     const { cause } = await failure(make(failingConnection, { retryConnect: false }).acquire())
     expect(cause.message).toBe('not mine')
+  })
+
+  test('onConnect that hangs: what was opened for it is closed, and what is leased stays', async () => {
+    let isFirst = true
+    const manager = new AmqpChannelManager<Channel>(own.url, {
+      driver: amqplib,
+      onConnect: () => {
+        const hang = isFirst ? undefined : new Promise(() => {})
+        isFirst = false
+        return hang
+      },
+    })
+    const pool = make(manager, { maxSize: 2, connectTimeoutMs: 200, retryConnect: false })
+    const lease = await pool.acquire()
+    await failure(pool.acquire())
+    await expect.poll(() => own.count('channels')).toBe(1)
+    expect((await lease.connection.checkQueue(queue)).queue).toBe(queue)
+    lease.release()
+    const hanging = new AmqpConnectionManager(own.url, {
+      driver: amqplib,
+      onConnect: () => new Promise(() => {}),
+    })
+    const controller = new AbortController()
+    const attempt = hanging.connect({ signal: controller.signal, lost: () => {} })
+    await expect.poll(() => own.count('connections')).toBe(2)
+    controller.abort(new Error('given up'))
+    await expect(attempt).rejects.toThrow('given up')
+    await expect.poll(() => own.count('connections')).toBe(1)
   })
 
   test('a connection that the server has blocked stays in use, and is not asked', async () => {

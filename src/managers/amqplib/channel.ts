@@ -170,22 +170,25 @@ export class AmqpChannelManager<C extends object = AmqpChannel> implements Conne
     // This listener stays for ever: an 'error' event that nobody hears would end the process.
     inside.on('error', broke)
     inside.on('close', broke)
-    if (signal.aborted) {
-      health.closing = true
-      await inside.close().catch(() => {})
-      throw signal.reason
-    }
-    health.use.watch(inside)
-    this.#health.set(channel, health)
-    try {
-      await this.#onConnect?.(channel)
-      if (isBusy(inside) && inside.consumers.size === 0)
-        throw new Error('onConnect did not wait for an answer of the server')
-      if (health.broken) throw new Error('the server closed the channel while it was prepared')
-    } catch (error) {
+    const abandon = (): void => {
       health.closing = true
       if (!health.broken) void inside.close().catch(() => {})
+    }
+    signal.addEventListener('abort', abandon)
+    try {
+      signal.throwIfAborted()
+      health.use.watch(inside)
+      this.#health.set(channel, health)
+      await this.#onConnect?.(channel)
+      signal.throwIfAborted()
+      if (isBusy(inside))
+        throw new Error('onConnect left a consumer, or did not wait for an answer of the server')
+      if (health.broken) throw new Error('the server closed the channel while it was prepared')
+    } catch (error) {
+      abandon()
       throw error
+    } finally {
+      signal.removeEventListener('abort', abandon)
     }
     health.use.settle()
     health.listeners = new Map(inside.eventNames().map((event) => [event, inside.rawListeners(event)]))

@@ -69,7 +69,12 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
     const driver = (this.#driver ??= await loadDriver<AmqpDriver<M>>('cenote/amqplib', 'amqplib'))
     signal.throwIfAborted()
     const destroyed = new AbortController()
-    const onAbort = (): void => destroyed.abort(signal.reason)
+    const { promise: aborted, reject } = Promise.withResolvers<never>()
+    aborted.catch(() => {})
+    const onAbort = (): void => {
+      destroyed.abort(signal.reason)
+      reject(signal.reason)
+    }
     signal.addEventListener('abort', onAbort)
     const onSilence = (): void => {
       const text = `${this.#address} accepted the connection but has not answered within ${ANSWER_MS} ms: is it an AMQP 0-9-1 server?`
@@ -81,7 +86,7 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
       const connection = await this.#open(driver, destroyed.signal)
       clearTimeout(timer)
       this.#watch(connection, destroyed, lost)
-      await this.#onConnect?.(connection)
+      if (this.#onConnect !== undefined) await Promise.race([this.#onConnect(connection), aborted])
       signal.throwIfAborted()
       if (this.hasBroken(connection))
         throw new Error('the server closed the connection while it was prepared')
