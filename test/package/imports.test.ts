@@ -23,6 +23,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'managers/driver.ts': 'all',
     'managers/mysql-protocol.ts': 'all',
     'managers/mysql2-status.ts': 'all',
+    'managers/redis-protocol.ts': 'all',
     'node:net': 'all',
     'node:tls': 'all',
   },
