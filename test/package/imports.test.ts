@@ -16,7 +16,16 @@ interface Import {
 const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>> = {
   '.': { core: 'all' },
   core: { core: 'all', 'node:diagnostics_channel': 'all', 'node:async_hooks': 'all' },
-  compat: { '.': 'all', compat: 'all', managers: 'all', 'node:events': 'all' },
+  compat: {
+    '.': 'all',
+    compat: 'all',
+    managers: 'all',
+    mysql2: 'type',
+    'mysql2/promise': 'type',
+    'node:async_hooks': 'all',
+    'node:events': 'all',
+    'node:module': 'all',
+  },
   managers: {
     core: 'type',
     'managers/driver.ts': 'all',

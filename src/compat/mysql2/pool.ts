@@ -1,0 +1,234 @@
+import { AsyncResource } from 'node:async_hooks'
+import { EventEmitter } from 'node:events'
+
+import {
+  ConnectError,
+  Pool as CorePool,
+  PoolClosedError,
+  type PoolOptions as CoreOptions,
+} from '../../index.ts'
+import { settle } from '../callback.ts'
+import { Connections } from './connections.ts'
+import { type DriverConnection, type Failure, loadMysql2, type Mysql2Module, type Query } from './driver.ts'
+import { parse, type PoolConfig, type PoolOptions } from './options.ts'
+
+type Done = (error: Failure | null, ...rest: unknown[]) => unknown
+type PromisePoolClass = new (pool: Mysql2Pool, promise?: PromiseConstructorLike) => object
+
+const CLOSED = 'Pool is closed.'
+// Nobody opens that many; the pool's own limit is a whole number.
+const NO_LIMIT = 1_000_000
+// How much later than the driver's own limit a connect is given up.
+const GRACE_MS = 1_000
+// Read only: the server has become a replica, and its successor is elsewhere.
+const READ_ONLY_NUMBERS = new Set([1290, 1792, 1836])
+
+/** The pool of mysql2 over a pool of cenote. Made by `createPool`, whose type is that of mysql2's pool. */
+export class Mysql2Pool extends EventEmitter {
+  /** The options with their defaults. */
+  readonly config: PoolConfig
+  /** The pool underneath, for its state and telemetry. What `maxIdle` closes counts as `lost` there. */
+  readonly core: CorePool<DriverConnection>
+  readonly #driver: Mysql2Module
+  readonly #connections: Connections
+  #ended: Promise<void> | undefined
+
+  /** Throws TypeError for a wrong option. */
+  constructor(given: PoolOptions | string) {
+    super()
+    const ownDriver = typeof given === 'object' && given !== null ? given.driver : undefined
+    this.#driver = (ownDriver as Mysql2Module | undefined) ?? loadMysql2()
+    const { config, options, connection } = parse(given, this.#driver)
+    this.config = config
+    const { connectTimeout } = config.connectionConfig
+    this.#connections = new Connections(
+      {
+        maxIdle: config.connectionLimit === 0 && options.maxIdle === undefined ? Infinity : config.maxIdle,
+        released: (returned) => this.emit('release', returned),
+      },
+      this.#driver,
+      { ...connection, connectTimeout },
+      config.resetOnRelease,
+    )
+    const core = options.core as CoreOptions<DriverConnection> | undefined
+    this.core = new CorePool<DriverConnection>(this.#connections, {
+      maxSize: config.connectionLimit || NO_LIMIT,
+      queueStrategy: 'lifo',
+      retryConnect: false,
+      acquireTimeoutMs: Number(options.acquireTimeout) || Infinity,
+      connectTimeoutMs: connectTimeout > 0 ? Number(connectTimeout) + GRACE_MS : Infinity,
+      idleTimeoutMs: config.idleTimeout || Infinity,
+      maxLifetimeMs: Infinity,
+      reapIntervalMs: 1_000,
+      ...core,
+      afterConnect: async (opened) => {
+        this.emit('connection', opened)
+        await core?.afterConnect?.(opened)
+      },
+    })
+  }
+
+  /** `end` has been called. */
+  get _closed(): boolean {
+    return this.#ended !== undefined
+  }
+
+  /** How many connections there are. */
+  get _allConnections(): { readonly length: number } {
+    const { connections, opening } = this.core.state()
+    return { length: connections + opening }
+  }
+
+  /** How many connections are idle. */
+  get _freeConnections(): { readonly length: number } {
+    return { length: this.core.state().idle }
+  }
+
+  /** How many callers wait for a connection that is in use. */
+  get _connectionQueue(): { readonly length: number } {
+    const { waiting, opening } = this.core.state()
+    return { length: Math.max(0, waiting - opening) }
+  }
+
+  getConnection(callback: (error: unknown, connection?: DriverConnection) => unknown): void {
+    settle(this.#acquire(), (connection) => callback(null, connection), callback)
+  }
+
+  releaseConnection(connection: { release(): void }): void {
+    connection.release()
+  }
+
+  /** One statement on a connection of the pool's choice; without a callback its rows come as events or a stream. */
+  query(sql: unknown, values?: unknown, callback?: unknown): Query {
+    const { connectionConfig } = this.config
+    const query = this.#driver.createQuery(sql, values, callback, connectionConfig)
+    if (query.namedPlaceholders === undefined) query.namedPlaceholders = connectionConfig.namedPlaceholders
+    let failure: Failure | null = null
+    const { onResult } = query
+    if (typeof onResult === 'function') {
+      const bound = AsyncResource.bind(onResult)
+      query.onResult = (error, ...rest) => {
+        failure = error
+        bound(error, ...rest)
+      }
+    }
+    const fail = (error: Failure): unknown =>
+      query.onResult === undefined ? query.emit('error', error) : query.onResult(error)
+    this.#onConnection(fail, (connection) => {
+      if (query.onResult === undefined) query.once('error', (error: Failure) => (failure = error))
+      return connection.query(query).once('end', () => this.#takeBack(connection, failure))
+    })
+    return query
+  }
+
+  /** The same as a prepared statement. */
+  execute(sql: unknown, values?: unknown, callback?: unknown): void {
+    const given = typeof values === 'function' ? values : callback
+    const done = typeof given === 'function' ? AsyncResource.bind(given as Done) : undefined
+    const bindings = typeof values === 'function' ? undefined : values
+    let failure: Failure | null = null
+    this.#onConnection(
+      (error) => done?.(error),
+      (connection) =>
+        connection
+          .execute(sql, bindings, (error: Failure | null, ...rest: unknown[]) => {
+            failure = error
+            done?.(error, ...rest)
+          })
+          .once('end', () => this.#takeBack(connection, failure)),
+    )
+  }
+
+  /**
+   * Refuses new work, tells those who wait, closes the idle connections, and lets those in use end after the commands that
+   * they were given. Calls back when all are closed. Again: the same result.
+   */
+  end(callback?: (error?: Error) => unknown): void {
+    this.#ended ??= this.#end()
+    settle(
+      this.#ended,
+      () => callback?.(),
+      (error) => callback?.(error),
+    )
+  }
+
+  [Symbol.dispose](): void {
+    this.end()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end()
+    await this.#ended
+  }
+
+  /** The same pool with promises: the driver's own wrapper of it. */
+  promise(promise?: PromiseConstructorLike): object {
+    const { PromisePool } = loadMysql2<{ PromisePool: PromisePoolClass }>('mysql2/promise')
+    return new PromisePool(this, promise)
+  }
+
+  format(sql: string, values?: unknown): string {
+    const { stringifyObjects, timezone } = this.config.connectionConfig
+    return this.#driver.format(sql, values, stringifyObjects, timezone)
+  }
+
+  escape(value: unknown): string {
+    const { stringifyObjects, timezone } = this.config.connectionConfig
+    return this.#driver.escape(value, stringifyObjects, timezone)
+  }
+
+  escapeId(value: unknown): string {
+    return this.#driver.escapeId(value, false)
+  }
+
+  async #acquire(): Promise<DriverConnection> {
+    if (this._closed) throw new Error(CLOSED)
+    if (this.#isExhausted()) {
+      const { waitForConnections, queueLimit } = this.config
+      if (!waitForConnections) throw new Error('No connections available.')
+      if (queueLimit > 0 && this._connectionQueue.length >= queueLimit)
+        throw new Error('Queue limit reached.')
+      this.emit('enqueue')
+    }
+    try {
+      const connection = this.#connections.lend(await this.core.acquire())
+      this.emit('acquire', connection)
+      return connection
+    } catch (error) {
+      if (error instanceof PoolClosedError) throw new Error(CLOSED, { cause: error })
+      throw error instanceof ConnectError ? error.cause : error
+    }
+  }
+
+  // Whether one more would have to wait for a connection that is in use.
+  #isExhausted(): boolean {
+    const { idle, connections, opening, waiting, maxSize } = this.core.state()
+    return idle === 0 && (waiting > opening || connections + opening >= maxSize)
+  }
+
+  #onConnection(fail: (error: Failure) => unknown, use: (connection: DriverConnection) => unknown): void {
+    this.getConnection((error, connection) => {
+      if (connection === undefined) {
+        fail(error as Failure)
+        return
+      }
+      try {
+        use(connection)
+      } catch (thrown) {
+        connection.release()
+        fail(thrown as Failure)
+      }
+    })
+  }
+
+  #takeBack(connection: DriverConnection, failure: Failure | null): void {
+    if (READ_ONLY_NUMBERS.has(failure?.errno ?? 0)) connection.destroy()
+    else connection.release()
+  }
+
+  async #end(): Promise<void> {
+    const closed = this.core.close()
+    this.#connections.endLent()
+    await closed
+  }
+}
