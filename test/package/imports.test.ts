@@ -26,6 +26,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'node:events': 'all',
     'node:module': 'all',
   },
+  kysely: { '.': 'type', 'managers/pg.ts': 'all', kysely: 'all' },
   managers: {
     core: 'type',
     'managers/driver.ts': 'all',
