@@ -77,7 +77,7 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   readonly #manager: ClientManager
   readonly #waiting = new Set<AbortController>()
   readonly #born = new Map<PgPoolClient, number>()
-  readonly #leased = new Set<PgPoolClient>()
+  readonly #leased = new Map<PgPoolClient, Lease<PgPoolClient>>()
   #onReturn: () => void = () => {}
 
   constructor(options: PgPoolOptions = {}, Client?: ClientClass) {
@@ -143,7 +143,8 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   get expiredCount(): number {
     const limitMs = (this.options.maxLifetimeSeconds || Infinity) * 1_000
     const now = performance.now()
-    return [...this.#leased].filter((client) => now - (this.#born.get(client) ?? now) >= limitMs).length
+    return [...this.#leased.keys()].filter((client) => now - (this.#born.get(client) ?? now) >= limitMs)
+      .length
   }
 
   get totalCount(): number {
@@ -221,7 +222,7 @@ export class Pool extends EventEmitter implements AsyncDisposable {
 
   #lend(lease: Lease<PgPoolClient>): PgPoolClient {
     const client = lease.connection
-    this.#leased.add(client)
+    this.#leased.set(client, lease)
     this.#manager.lent(client)
     if (this.options.allowExitOnIdle === true) client.ref?.()
     let isReleased = false
@@ -284,6 +285,14 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   /** For the manager of the clients; nothing else calls it. */
   idleError(error: Error, client: PgPoolClient): void {
     if (this.listenerCount('error') > 0) this.emit('error', Object.assign(error, { client }), client)
+  }
+
+  /** For the manager of the clients; nothing else calls it. */
+  died(client: PgPoolClient): void {
+    // Its place is free for another at once. The holder may still call `release`.
+    this.#leased.get(client)?.destroy()
+    this.#leased.delete(client)
+    this.#onReturn()
   }
 
   /** For the manager of the clients; nothing else calls it. */

@@ -73,7 +73,9 @@ export class PoolDriver<C> implements Driver {
     try {
       await connection.executeQuery(CompiledQuery.raw('rollback'))
     } catch (error) {
+      // Not every version of Kysely releases it then.
       ;(connection as LeasedConnection).discard()
+      ;(connection as LeasedConnection).release()
       throw error
     }
   }

@@ -31,6 +31,8 @@ export interface ClientOwner {
   readonly log: (...messages: unknown[]) => void
   /** An idle client is gone, with what it said. */
   idleError(error: Error, client: PgPoolClient): void
+  /** A client in use is dead: whoever has it can only give it back, or forgets to. */
+  died(client: PgPoolClient): void
   /** A client was ended. */
   removed(client: PgPoolClient): void
 }
@@ -63,11 +65,12 @@ export class ClientManager implements ConnectionManager<PgPoolClient> {
     const health: Health = { lost, isIdle: true, isBroken: false, isGone: false, isClosing: false }
     const onAbort = (): void => void client.connection?.stream?.destroy()
     signal.addEventListener('abort', onAbort)
+    // An 'error' event that nobody hears would end the process, and one may come with the very packet that ends the connect.
+    client.on?.('error', () => {})
     try {
       await called((done) => client.connect(done))
       signal.throwIfAborted()
     } catch (error) {
-      client.on?.('error', () => {})
       this.#pool.log('client failed to connect', error)
       // The driver has a limit of its own by the same option.
       if (!(error instanceof Error) || error.message !== 'timeout expired') throw error
@@ -134,7 +137,10 @@ export class ClientManager implements ConnectionManager<PgPoolClient> {
       gone(error)
       this.#pool.idleError(error, client)
     })
-    client.on('end', () => gone())
+    client.on('end', () => {
+      gone()
+      if (!health.isIdle) this.#pool.died(client)
+    })
     // The server says FATAL before its socket ends, and to a client with a query running the driver tells only the query.
     client.connection?.on('errorMessage', (message: { severity?: string }) => {
       if (message?.severity === 'FATAL' || message?.severity === 'PANIC') health.isBroken = true
