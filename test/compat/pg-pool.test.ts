@@ -137,6 +137,22 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     expect(await pool.connect()).toBe(client)
   })
 
+  test('a client that dies in use frees its place at once, and its release does nothing more', async () => {
+    const pool = make({ max: 1 })
+    const client = await pool.connect()
+    const { rows } = await client.query('select pg_backend_pid() as pid')
+    const waiter = pool.connect()
+    await make().query('select pg_terminate_backend($1)', [rows[0].pid])
+    const next = await waiter
+    expect(next).not.toBe(client)
+    expect(pool.totalCount).toBe(1)
+    client.release(new Error('it died'))
+    expect(() => client.release()).toThrow('already been released')
+    next.release()
+    expect([pool.totalCount, pool.idleCount]).toEqual([1, 1])
+    await pool.end()
+  })
+
   test('end: serves those for whom a client is being opened, and waits for clients in use', async () => {
     const pool = make({ max: 5 })
     const results = Array.from({ length: 5 }, (_, n) => pool.query('select $1::int as n', [n]))
