@@ -325,6 +325,23 @@ describe('without a server', () => {
     })
   })
 
+  test.skipIf(url === '')(
+    'a pool whose prototype says so is an instance of pg.Pool, for hosts that test that',
+    async () => {
+      const before: unknown = Object.getPrototypeOf(Pool.prototype)
+      try {
+        Object.setPrototypeOf(Pool.prototype, pg.Pool.prototype)
+        const pool = make({ max: 1 })
+        expect(pool).toBeInstanceOf(pg.Pool)
+        expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }])
+        expect(pool.core.state()).toMatchObject({ connections: 1, idle: 1 })
+        await pool.end()
+      } finally {
+        Object.setPrototypeOf(Pool.prototype, before as object)
+      }
+    },
+  )
+
   test('poolSize is another name of max', () => {
     expect(make({ poolSize: 3 }).options.max).toBe(3)
     expect(make().options).toMatchObject({ max: 10, min: 0, maxUses: Infinity, idleTimeoutMillis: 10_000 })
