@@ -28,8 +28,9 @@ const ENDED = 'Cannot use a pool after calling end on the pool'
  */
 export class Pool extends EventEmitter implements AsyncDisposable {
   /** The options given, with defaults. */
-  readonly options: PgPoolOptions & { max: number; min: number; maxUses: number }
-  readonly Client: ClientClass | undefined
+  readonly options: any
+  /** The class of the clients; that of the package `pg` once the first has been asked for. */
+  Client: any
   readonly Promise: PromiseConstructorLike
   readonly log: (...messages: unknown[]) => void
   /** `end` has been called. */
@@ -115,13 +116,11 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     return connections + opening
   }
 
-  /** A client, to be given back by its `release`. */
-  connect(): Promise<PgPoolClient>
+  /** A client of the driver, to be given back by its `release`: see {@link PgPoolClient}. Untyped, so that it fits the driver's types. */
+  connect(): Promise<any>
+  connect(callback: (error: Error | undefined, client: any, release: Release) => unknown): void
   connect(
-    callback: (error: Error | undefined, client: PgPoolClient | undefined, release: Release) => unknown,
-  ): void
-  connect(
-    callback?: (error: Error | undefined, client: PgPoolClient | undefined, release: Release) => unknown,
+    callback?: (error: Error | undefined, client: any, release: Release) => unknown,
   ): Promise<PgPoolClient> | void {
     const connected = this.#connect()
     if (callback === undefined) return this.#promise(connected)

@@ -47,7 +47,7 @@ describeHost('Drizzle node-postgres', {
   server: 'postgres',
   open: (connectionString, { max, timeoutMs }) => {
     const pool = new Pool({ connectionString, max, connectionTimeoutMillis: timeoutMs })
-    return hostOf(drizzlePg({ client: pool as never }) as unknown as Db, rowOfPg, pool)
+    return hostOf(drizzlePg({ client: pool }) as unknown as Db, rowOfPg, pool)
   },
   isTimeout: (error) => causeOf(error).message === 'timeout exceeded when trying to connect',
 })

@@ -38,7 +38,7 @@ describeHost('Knex pg, connectionPool', {
   server: 'postgres',
   open: (connectionString, { max, timeoutMs }) => {
     const pool = new PgPool({ connectionString, max, connectionTimeoutMillis: timeoutMs })
-    return hostOf(knex({ client: 'pg', connectionPool: pool as never, log }), pool.core, () => pool.end())
+    return hostOf(knex({ client: 'pg', connectionPool: pool, log }), pool.core, () => pool.end())
   },
   isTimeout: (error) => (error as Error).message === 'timeout exceeded when trying to connect',
 })

@@ -55,7 +55,7 @@ describeHost('Kysely PostgresDialect', {
   server: 'postgres',
   open: (connectionString, { max, timeoutMs }) => {
     const pool = new PgPool({ connectionString, max, connectionTimeoutMillis: timeoutMs })
-    return hostOf(new Kysely({ dialect: new PostgresDialect({ pool: pool as never }) }), pool.core)
+    return hostOf(new Kysely({ dialect: new PostgresDialect({ pool }) }), pool.core)
   },
   isTimeout: (error) => (error as Error).message === 'timeout exceeded when trying to connect',
 })

@@ -39,7 +39,7 @@ describeHost('MikroORM, pg-pool', {
   server: 'postgres',
   open: (connectionString, { max, timeoutMs }) => {
     const pool = new PgPool({ connectionString, max, connectionTimeoutMillis: timeoutMs })
-    return hostOf(new PostgresDialect({ pool: pool as never }), pool.core)
+    return hostOf(new PostgresDialect({ pool }), pool.core)
   },
   isTimeout: (error) => chain(error).includes('timeout exceeded when trying to connect'),
 })

@@ -12,7 +12,7 @@ export interface PgPoolClient extends EventEmitter {
   end(callback: (error?: Error | null) => void): unknown
   /** Gives the client back; with an error, or true, for good. Throws when it was given back before. */
   release: Release
-  readonly processID?: number | null
+  readonly processID?: number
   ref?(): void
   unref?(): void
   readonly connection?: EventEmitter & { readonly stream?: { destroy(): unknown } }
@@ -27,7 +27,7 @@ export type ClientClass = new (options: never) => unknown
 /** What the manager asks of, and tells to, the pool that it works for. */
 export interface ClientOwner {
   readonly options: object
-  readonly Client: ClientClass | undefined
+  Client: ClientClass | undefined
   readonly log: (...messages: unknown[]) => void
   /** An idle client is gone, with what it said. */
   idleError(error: Error, client: PgPoolClient): void
@@ -50,15 +50,13 @@ interface Health {
 export class ClientManager implements ConnectionManager<PgPoolClient> {
   readonly #pool: ClientOwner
   readonly #health = new WeakMap<PgPoolClient, Health>()
-  #Client: ClientClass | undefined
 
   constructor(pool: ClientOwner) {
     this.#pool = pool
-    this.#Client = pool.Client
   }
 
   async connect({ signal, lost }: ConnectContext): Promise<PgPoolClient> {
-    const Client = (this.#Client ??= await loadClient())
+    const Client = (this.#pool.Client ??= await loadClient())
     signal.throwIfAborted()
     this.#pool.log('connecting new client')
     const client = new (Client as new (options: unknown) => PgPoolClient)(this.#pool.options)
