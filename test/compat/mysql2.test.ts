@@ -212,7 +212,7 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
   })
 
   test('acquireTimeout limits the wait, with an error that says what to do', async () => {
-    const pool = make({ connectionLimit: 1, acquireTimeout: 20 })
+    const pool = make({ connectionLimit: 1, acquireTimeout: 500 })
     await get(pool)
     const error = await failureOf(ask(pool, 'select 1'))
     expect(isPoolError(error)).toBe(true)
@@ -302,6 +302,33 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     storage.run('releaser', () => held.release())
     await asked
     expect(seen).toEqual(['caller', 'caller', 'caller'])
+  })
+
+  test('one statement after another uses one connection, and a callback finds it given back', async () => {
+    const pool = make({ connectionLimit: 5 })
+    for (let n = 0; n < 5; n++) await ask(pool, 'select 1')
+    for (let n = 0; n < 5; n++) {
+      await new Promise<void>((resolve) =>
+        pool.execute('select 1', () => {
+          expect(pool.core.state()).toMatchObject({ connections: 1, idle: 1 })
+          resolve()
+        }),
+      )
+    }
+    expect(pool.core.state().statistics.connects.opened).toBe(1)
+  })
+
+  test('a statement that takes longer than its timeout gives its connection back when it has ended', async () => {
+    const pool = make({ connectionLimit: 1 })
+    const failed = new Promise((resolve) => pool.query({ sql: 'select sleep(0.15)', timeout: 20 }, resolve))
+    expect(await failed).toMatchObject({ code: 'PROTOCOL_SEQUENCE_TIMEOUT' })
+    expect(pool.core.state().inUse).toBe(1)
+    expect(await ask(pool, 'select 1 as n')).toEqual([{ n: 1 }])
+    const lent = new Promise<PoolConnection>((resolve) => pool.once('acquire', resolve))
+    const killed = failureOf(ask(pool, 'select sleep(5)'))
+    await kill(url, (await lent).threadId, 'connection', 'sleep(5)')
+    expect(await killed).toBeInstanceOf(Error)
+    await until(() => pool.core.state().inUse === 0)
   })
 
   test('a read-only server’s connection is not used again', async () => {

@@ -134,7 +134,7 @@ export function describeHost(
     })
 
     test('exhausted: the host’s own error in time, and all is well after it', async () => {
-      const host = await make(1, 60)
+      const host = await make(1, 500)
       const held = Promise.withResolvers<void>()
       const began = Promise.withResolvers<void>()
       const holder = host.transaction(async (transaction) => {

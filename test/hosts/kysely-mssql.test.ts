@@ -114,7 +114,7 @@ test('a transaction is on one connection, and undone by an error', async () => {
 
 test('exhausted: a TimeoutError in time; a dead connection is replaced', async () => {
   vi.spyOn(console, 'error').mockImplementation(() => {})
-  await using db = open(1, 30)
+  await using db = open(1, 200)
   await db.connection().execute(async () => {
     await expect(idOf(db)).rejects.toBeInstanceOf(TimeoutError)
   })

@@ -103,20 +103,22 @@ export class Mysql2Pool extends EventEmitter {
     const { connectionConfig } = this.config
     const query = this.#driver.createQuery(sql, values, callback, connectionConfig)
     if (query.namedPlaceholders === undefined) query.namedPlaceholders = connectionConfig.namedPlaceholders
-    let failure: Failure | null = null
     const { onResult } = query
-    if (typeof onResult === 'function') {
-      const bound = AsyncResource.bind(onResult)
-      query.onResult = (error, ...rest) => {
-        failure = error
-        bound(error, ...rest)
-      }
-    }
+    if (typeof onResult === 'function') query.onResult = AsyncResource.bind(onResult)
     const fail = (error: Failure): unknown =>
       query.onResult === undefined ? query.emit('error', error) : query.onResult(error)
     this.#onConnection(fail, (connection) => {
-      if (query.onResult === undefined) query.once('error', (error: Failure) => (failure = error))
-      return connection.query(query).once('end', () => this.#takeBack(connection, failure))
+      if (query.onResult === undefined) {
+        let failure: Failure | null = null
+        query.once('error', (error: Failure) => (failure = error))
+        query.once('end', () => process.nextTick(() => this.#takeBack(connection, failure)))
+      } else {
+        const tell = query.onResult
+        const ending = this.#ending(connection, tell)
+        query.onResult = ending.onResult
+        query.once('end', ending.onEnd)
+      }
+      return connection.query(query)
     })
     return query
   }
@@ -126,16 +128,12 @@ export class Mysql2Pool extends EventEmitter {
     const given = typeof values === 'function' ? values : callback
     const done = typeof given === 'function' ? AsyncResource.bind(given as Done) : undefined
     const bindings = typeof values === 'function' ? undefined : values
-    let failure: Failure | null = null
     this.#onConnection(
       (error) => done?.(error),
-      (connection) =>
-        connection
-          .execute(sql, bindings, (error: Failure | null, ...rest: unknown[]) => {
-            failure = error
-            done?.(error, ...rest)
-          })
-          .once('end', () => this.#takeBack(connection, failure)),
+      (connection) => {
+        const { onResult, onEnd } = this.#ending(connection, done ?? (() => {}))
+        connection.execute(sql, bindings, onResult).once('end', onEnd)
+      },
     )
   }
 
@@ -221,8 +219,33 @@ export class Mysql2Pool extends EventEmitter {
     })
   }
 
+  /**
+   * The end of a statement, of which the driver tells twice: its result, and that the connection is free, in either order. The
+   * connection is given back before the caller hears, so that the next statement of a caller finds it.
+   */
+  #ending(connection: DriverConnection, tell: Done): { onResult: Done; onEnd: () => void } {
+    let failure: Failure | null = null
+    let [hasEnded, isTold] = [false, false]
+    const onEnd = (): void => {
+      hasEnded = true
+      // A statement that took longer than its `timeout` ends long after its caller has heard.
+      if (isTold) process.nextTick(() => this.#takeBack(connection, failure))
+    }
+    const finish = (rest: readonly unknown[]): void => {
+      isTold = true
+      if (hasEnded || failure?.fatal === true) this.#takeBack(connection, failure)
+      tell(failure, ...rest)
+    }
+    const onResult: Done = (error, ...rest) => {
+      failure = error
+      if (hasEnded) finish(rest)
+      else process.nextTick(finish, rest)
+    }
+    return { onResult, onEnd }
+  }
+
   #takeBack(connection: DriverConnection, failure: Failure | null): void {
-    if (READ_ONLY_NUMBERS.has(failure?.errno ?? 0)) connection.destroy()
+    if (failure?.fatal === true || READ_ONLY_NUMBERS.has(failure?.errno ?? 0)) connection.destroy()
     else connection.release()
   }
 
