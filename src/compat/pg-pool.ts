@@ -18,6 +18,12 @@ export type { PgPoolOptions } from './pg-pool/options.ts'
 type Callback<T extends unknown[] = []> = (error: Error | undefined, ...rest: Partial<T>) => unknown
 type PoolCore = CorePool<PgPoolClient>
 
+/** Who waits for a client. */
+interface Caller {
+  resolve(client: PgPoolClient): void
+  reject(error: unknown): void
+}
+
 const ENDED = 'Cannot use a pool after calling end on the pool'
 
 /**
@@ -39,7 +45,7 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   ended = false
   readonly #core: PoolCore
   readonly #manager: ClientManager
-  readonly #waiting = new Set<AbortController>()
+  readonly #waiting = new Set<Caller>()
   readonly #born = new Map<PgPoolClient, number>()
   readonly #leased = new Map<PgPoolClient, Lease<PgPoolClient>>()
   #onReturn: () => void = () => {}
@@ -167,19 +173,23 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     if (!this.ending) await this.end()
   }
 
-  async #connect(): Promise<PgPoolClient> {
-    if (this.ending) throw new Error(ENDED)
-    const controller = new AbortController()
-    this.#waiting.add(controller)
+  #connect(): Promise<PgPoolClient> {
+    if (this.ending) return Promise.reject(new Error(ENDED))
+    return new Promise((resolve, reject) => void this.#serve({ resolve, reject }))
+  }
+
+  async #serve(caller: Caller): Promise<void> {
+    this.#waiting.add(caller)
     try {
-      const lease = await this.#core.acquire({ signal: controller.signal })
-      return this.#lend(lease)
+      const lease = await this.#core.acquire()
+      // `end` has told the caller, who is gone.
+      if (this.#waiting.delete(caller)) caller.resolve(this.#lend(lease))
+      else lease.release()
     } catch (error) {
-      throw translate(error)
-    } finally {
-      this.#waiting.delete(controller)
-      this.#onReturn()
+      this.#waiting.delete(caller)
+      caller.reject(translate(error))
     }
+    this.#onReturn()
   }
 
   #lend(lease: Lease<PgPoolClient>): PgPoolClient {
@@ -211,20 +221,25 @@ export class Pool extends EventEmitter implements AsyncDisposable {
 
   async #query(text: unknown, values: readonly unknown[]): Promise<unknown> {
     const client = await this.#connect()
-    // Of a client that dies the driver may tell its 'error' event only, and not the query.
-    const died = Promise.withResolvers<never>()
-    client.once('error', died.reject)
-    died.promise.catch(() => {})
-    try {
-      const result = await Promise.race([ask(client, text, values), died.promise])
-      client.off('error', died.reject)
-      client.release()
-      return result
-    } catch (error) {
-      client.off('error', died.reject)
-      client.release(error instanceof Error ? error : true)
-      throw error
-    }
+    return new Promise((resolve, reject) => {
+      let isDone = false
+      const done = (error: Error | null | undefined, result?: unknown): void => {
+        if (isDone) return
+        isDone = true
+        client.off('error', done)
+        const failure = error ?? undefined
+        client.release(failure)
+        if (failure === undefined) resolve(result)
+        else reject(failure)
+      }
+      // Of a client that dies the driver may tell its 'error' event only, and not the query.
+      client.once('error', done)
+      try {
+        client.query(text, ...values, done)
+      } catch (error) {
+        done(error as Error)
+      }
+    })
   }
 
   async #end(): Promise<void> {
@@ -233,7 +248,10 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     this.log('ending')
     // Those for whom a client is being opened are served; the others would wait for one that never comes.
     const served = this.#core.state().opening
-    for (const controller of [...this.#waiting].slice(served)) controller.abort(new Error(ENDED))
+    for (const caller of [...this.#waiting].slice(served)) {
+      this.#waiting.delete(caller)
+      caller.reject(new Error(ENDED))
+    }
     await new Promise<void>((resolve) => {
       this.#onReturn = () => {
         if (this.#waiting.size + this.#leased.size === 0) resolve()
@@ -272,14 +290,6 @@ export class Pool extends EventEmitter implements AsyncDisposable {
 
 function verify(client: PgPoolClient, judge: NonNullable<PgPoolOptions['verify']>): Promise<void> {
   return called((done) => judge(client, done))
-}
-
-function ask(client: PgPoolClient, text: unknown, values: readonly unknown[]): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    client.query(text, ...values, (error: Error | null | undefined, result: unknown) =>
-      error === null || error === undefined ? resolve(result) : reject(error),
-    )
-  })
 }
 
 function translate(error: unknown): unknown {

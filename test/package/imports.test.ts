@@ -22,7 +22,6 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     managers: 'all',
     mysql2: 'type',
     'mysql2/promise': 'type',
-    'node:async_hooks': 'all',
     'node:events': 'all',
     'node:module': 'all',
   },

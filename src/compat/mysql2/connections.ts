@@ -68,6 +68,11 @@ export class Connections implements ConnectionManager<DriverConnection> {
     return this.#manager.close(connection)
   }
 
+  /** How many are in use. */
+  get lent(): number {
+    return this.#leases.size
+  }
+
   /** Makes a lease the driver's kind of checkout: the connection, whose `release` and `destroy` end the lease. */
   lend(lease: Lease<DriverConnection>): DriverConnection {
     const { connection } = lease

@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 
 import {
@@ -7,7 +6,7 @@ import {
   PoolClosedError,
   type PoolOptions as CoreOptions,
 } from '../../index.ts'
-import { settle } from '../callback.ts'
+import { inOwnContext, settle } from '../callback.ts'
 import { Connections } from './connections.ts'
 import { type DriverConnection, type Failure, loadMysql2, type Mysql2Module, type Query } from './driver.ts'
 import { parse, type PoolConfig, type PoolOptions } from './options.ts'
@@ -32,6 +31,7 @@ export class Mysql2Pool extends EventEmitter {
   readonly #driver: Mysql2Module
   readonly #connections: Connections
   #ended: Promise<void> | undefined
+  #pending = 0
 
   /** Throws TypeError for a wrong option. */
   constructor(given: PoolOptions | string) {
@@ -86,8 +86,7 @@ export class Mysql2Pool extends EventEmitter {
 
   /** How many callers wait for a connection that is in use. */
   get _connectionQueue(): { readonly length: number } {
-    const { waiting, opening } = this.core.state()
-    return { length: Math.max(0, waiting - opening) }
+    return { length: Math.max(0, this.#surplus()) }
   }
 
   getConnection(callback: (error: unknown, connection?: DriverConnection) => unknown): void {
@@ -104,7 +103,7 @@ export class Mysql2Pool extends EventEmitter {
     const query = this.#driver.createQuery(sql, values, callback, connectionConfig)
     if (query.namedPlaceholders === undefined) query.namedPlaceholders = connectionConfig.namedPlaceholders
     const { onResult } = query
-    if (typeof onResult === 'function') query.onResult = AsyncResource.bind(onResult)
+    if (typeof onResult === 'function') query.onResult = inOwnContext(onResult)
     const fail = (error: Failure): unknown =>
       query.onResult === undefined ? query.emit('error', error) : query.onResult(error)
     this.#onConnection(fail, (connection) => {
@@ -126,7 +125,7 @@ export class Mysql2Pool extends EventEmitter {
   /** The same as a prepared statement. */
   execute(sql: unknown, values?: unknown, callback?: unknown): void {
     const given = typeof values === 'function' ? values : callback
-    const done = typeof given === 'function' ? AsyncResource.bind(given as Done) : undefined
+    const done = typeof given === 'function' ? inOwnContext(given as Done) : undefined
     const bindings = typeof values === 'function' ? undefined : values
     this.#onConnection(
       (error) => done?.(error),
@@ -181,13 +180,11 @@ export class Mysql2Pool extends EventEmitter {
 
   async #acquire(): Promise<DriverConnection> {
     if (this._closed) throw new Error(CLOSED)
-    if (this.#isExhausted()) {
-      const { waitForConnections, queueLimit } = this.config
-      if (!waitForConnections) throw new Error('No connections available.')
-      if (queueLimit > 0 && this._connectionQueue.length >= queueLimit)
-        throw new Error('Queue limit reached.')
+    if (this.#surplus() >= 0) {
+      this.#mustBeAllowedToWait()
       this.emit('enqueue')
     }
+    this.#pending++
     try {
       const connection = this.#connections.lend(await this.core.acquire())
       this.emit('acquire', connection)
@@ -195,28 +192,37 @@ export class Mysql2Pool extends EventEmitter {
     } catch (error) {
       if (error instanceof PoolClosedError) throw new Error(CLOSED, { cause: error })
       throw error instanceof ConnectError ? error.cause : error
+    } finally {
+      this.#pending--
     }
   }
 
-  // Whether one more would have to wait for a connection that is in use.
-  #isExhausted(): boolean {
-    const { idle, connections, opening, waiting, maxSize } = this.core.state()
-    return idle === 0 && (waiting > opening || connections + opening >= maxSize)
+  // How many more callers there are than connections; from 0 on, one more has to wait for a connection that is in use.
+  #surplus(connections: number = this.core.options.maxSize): number {
+    return this.#connections.lent + this.#pending - connections
+  }
+
+  #mustBeAllowedToWait(): void {
+    const { waitForConnections, queueLimit } = this.config
+    if (waitForConnections && queueLimit === 0) return
+    // The pool underneath may have been resized.
+    const surplus = this.#surplus(this.core.state().maxSize)
+    if (!waitForConnections && surplus >= 0) throw new Error('No connections available.')
+    if (queueLimit > 0 && surplus >= queueLimit) throw new Error('Queue limit reached.')
   }
 
   #onConnection(fail: (error: Failure) => unknown, use: (connection: DriverConnection) => unknown): void {
-    this.getConnection((error, connection) => {
-      if (connection === undefined) {
-        fail(error as Failure)
-        return
-      }
-      try {
-        use(connection)
-      } catch (thrown) {
-        connection.release()
-        fail(thrown as Failure)
-      }
-    })
+    this.#acquire().then(
+      (connection) => {
+        try {
+          use(connection)
+        } catch (error) {
+          connection.release()
+          process.nextTick(fail, error)
+        }
+      },
+      (error: unknown) => process.nextTick(fail, error),
+    )
   }
 
   /**
