@@ -24,6 +24,7 @@ interface Caller {
   reject(error: unknown): void
 }
 
+const GRACE_MS = 1_000
 const ENDED = 'Cannot use a pool after calling end on the pool'
 
 /**
@@ -80,7 +81,8 @@ export class Pool extends EventEmitter implements AsyncDisposable {
       idleTimeoutMs: idleMs,
       reapIntervalMs: Math.min(Math.max(Math.min(idleMs, lifetimeMs) / 100, 1), 1_000),
       acquireTimeoutMs: limitMs,
-      connectTimeoutMs: limitMs,
+      // The driver has the same limit; this is for one that has none, after the caller was told.
+      connectTimeoutMs: limitMs + GRACE_MS,
       retryConnect: false,
       onError: (error) => this.log('a failure that belongs to no caller', error),
       ...options.core,

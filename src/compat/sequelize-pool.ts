@@ -26,6 +26,8 @@ interface Box<R> {
   readonly resource: R
 }
 
+const GRACE_MS = 1_000
+
 /** An acquire took longer than acquireTimeoutMillis. */
 export class TimeoutError extends Error {
   override name = 'TimeoutError'
@@ -81,7 +83,8 @@ export class Pool<R> {
         testOnCheckOut: false,
         idleTimeoutMs: options.idleTimeoutMillis || 30_000,
         acquireTimeoutMs: options.acquireTimeoutMillis || 30_000,
-        connectTimeoutMs: options.acquireTimeoutMillis || 30_000,
+        // Later than who waits for it, who is told of a time-out.
+        connectTimeoutMs: (options.acquireTimeoutMillis || 30_000) + GRACE_MS,
         reapIntervalMs: options.reapIntervalMillis || 1_000,
         retryConnect: false,
         onError: (error) => this.#log(String(error), 'warn'),
