@@ -69,7 +69,7 @@ test('a create that hangs is a TimeoutError in time, of the class that a host te
   const options = {
     max: 1,
     min: 0,
-    acquireTimeoutMillis: 50,
+    acquireTimeoutMillis: 400,
     create: () => (isHanging ? new Promise<Thing>(() => {}) : Promise.resolve({ n: 7 })),
     destroy: () => {},
     validate: () => true,
