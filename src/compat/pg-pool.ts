@@ -205,7 +205,12 @@ export class Pool extends EventEmitter implements AsyncDisposable {
       isReleased = true
       this.#release(lease, client, error)
     }
-    this.emit('acquire', client)
+    try {
+      this.emit('acquire', client)
+    } catch (error) {
+      client.release()
+      throw error
+    }
     return client
   }
 

@@ -8,6 +8,7 @@ import { afterEach, describe, expect, inject, test } from 'vitest'
 
 import * as promised from '../../src/compat/mysql2-promise.ts'
 import mysql, { createPool, createPoolCluster, type Pool, type PoolOptions } from '../../src/compat/mysql2.ts'
+import { loadMysql2 } from '../../src/compat/mysql2/driver.ts'
 import { isPoolError } from '../../src/index.ts'
 import { kill } from '../managers/mysql-faults.ts'
 
@@ -331,6 +332,38 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     await until(() => pool.core.state().inUse === 0)
   })
 
+  test('a listener of acquire that throws fails that caller, and costs no place', async () => {
+    const pool = make({ connectionLimit: 1 })
+    pool.once('acquire', () => {
+      throw new Error('listener')
+    })
+    expect((await failureOf(get(pool))).message).toBe('listener')
+    expect(pool.core.state()).toMatchObject({ idle: 1, inUse: 0 })
+  })
+
+  test('options of the pool underneath, and a driver of one’s own', async () => {
+    const opened: unknown[] = []
+    const core: PoolOptions['core'] = {
+      name: 'mine',
+      afterConnect: (connection) => void opened.push(connection),
+    }
+    const pool = make({ driver, core })
+    const connection = await get(pool)
+    expect(opened).toEqual([connection])
+    expect(pool.core.options.name).toBe('mine')
+    expect(Reflect.get(connection, '_pool')).toBe(pool)
+    await pool.core.resize({ maxSize: 20 })
+    expect(pool.core.state().maxSize).toBe(20)
+  })
+
+  test('waitForConnections false knows that the pool underneath has been resized', async () => {
+    const pool = make({ connectionLimit: 1, waitForConnections: false })
+    await get(pool)
+    await pool.core.resize({ maxSize: 2 })
+    await get(pool)
+    expect((await failureOf(get(pool))).message).toBe('No connections available.')
+  })
+
   test('a read-only server’s connection is not used again', async () => {
     const pool = make({ connectionLimit: 1 })
     const connection = await get(pool)
@@ -408,6 +441,12 @@ test.each([
   [undefined, 'createPool got undefined: allowed is a connection string or an object'],
 ])('%j is refused', (options, message) => {
   expect(() => createPool(options as never)).toThrow(message)
+})
+
+test('a driver that is not installed: one line that says what to install', () => {
+  expect(() => loadMysql2('mysql2-is-not-here')).toThrow(
+    "cenote/compat/mysql2 needs the package 'mysql2': npm install mysql2",
+  )
 })
 
 test('createPoolCluster is refused, and says what to do', () => {

@@ -153,6 +153,15 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     await pool.end()
   })
 
+  test('a listener of acquire that throws fails that connect, and costs no place', async () => {
+    const pool = make({ max: 1 })
+    pool.once('acquire', () => {
+      throw new Error('listener')
+    })
+    expect((await failureOf(pool.connect())).message).toBe('listener')
+    expect([pool.totalCount, pool.idleCount]).toEqual([1, 1])
+  })
+
   test('end: serves those for whom a client is being opened, and waits for clients in use', async () => {
     const pool = make({ max: 5 })
     const results = Array.from({ length: 5 }, (_, n) => pool.query('select $1::int as n', [n]))

@@ -23,6 +23,7 @@ export class Connections implements ConnectionManager<DriverConnection> {
 
   constructor(
     owner: ConnectionOwner,
+    pool: object,
     driver: Mysql2Module,
     config: Record<string, unknown>,
     resetOnRelease: boolean,
@@ -32,7 +33,7 @@ export class Connections implements ConnectionManager<DriverConnection> {
     this.#manager = new Mysql2Manager(config, {
       driver: {
         createConnection: (given: object) =>
-          new Connection(owner, { config: new driver.ConnectionConfig({ ...given, pool: owner }) }),
+          new Connection(pool, { config: new driver.ConnectionConfig({ ...given, pool }) }),
       },
       resetOnRelease: resetOnRelease ? 'reset' : 'rollback',
     })

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 
 import {
   ConnectError,
+  type Lease,
   Pool as CorePool,
   PoolClosedError,
   type PoolOptions as CoreOptions,
@@ -46,6 +47,7 @@ export class Mysql2Pool extends EventEmitter {
         maxIdle: config.connectionLimit === 0 && options.maxIdle === undefined ? Infinity : config.maxIdle,
         released: (returned) => this.emit('release', returned),
       },
+      this,
       this.#driver,
       { ...connection, connectTimeout },
       config.resetOnRelease,
@@ -186,15 +188,24 @@ export class Mysql2Pool extends EventEmitter {
     }
     this.#pending++
     try {
-      const connection = this.#connections.lend(await this.core.acquire())
-      this.emit('acquire', connection)
-      return connection
+      return this.#lend(await this.core.acquire())
     } catch (error) {
       if (error instanceof PoolClosedError) throw new Error(CLOSED, { cause: error })
       throw error instanceof ConnectError ? error.cause : error
     } finally {
       this.#pending--
     }
+  }
+
+  #lend(lease: Lease<DriverConnection>): DriverConnection {
+    const connection = this.#connections.lend(lease)
+    try {
+      this.emit('acquire', connection)
+    } catch (error) {
+      connection.release()
+      throw error
+    }
+    return connection
   }
 
   // How many more callers there are than connections; from 0 on, one more has to wait for a connection that is in use.
