@@ -1,5 +1,6 @@
 // The same story told by the peer itself and by the façade. Where they differ on purpose, the façade's own tests say so.
 import { createRequire } from 'node:module'
+import { type AddressInfo, createServer } from 'node:net'
 
 import genericPool from 'generic-pool'
 import mysql from 'mysql2'
@@ -145,6 +146,56 @@ describe.skipIf(urls.postgres === '')('pg-pool', () => {
         )
         await new Promise<void>((resolve) => pool.end(() => resolve()))
         log.push(counters(pool))
+      },
+      'an error of an idle client, and of one in use': async (make, log) => {
+        const pool = make({ max: 2 })
+        const heard: string[] = []
+        pool.on('error', (error) => heard.push(`pool ${error.message}`))
+        const client = await pool.connect()
+        client.on('error', (error) => heard.push(`client ${error.message}`))
+        client.emit('error', new Error('in use'))
+        log.push(counters(pool))
+        client.release()
+        client.emit('error', new Error('idle'))
+        log.push(counters(pool), heard.toSorted())
+        await pool.end()
+      },
+      'a client that ends under its query': async (make, log) => {
+        const pool = make({ max: 1 })
+        pool.on('error', () => {})
+        pool.once('acquire', (client) => setTimeout(() => void client.end(), 50))
+        log.push(((await outcome(() => pool.query('select pg_sleep(5)'))) as unknown[])[0])
+        log.push((await pool.query('select 1 as n')).rows)
+        await pool.end()
+      },
+      'one failed query after another': async (make, log) => {
+        const pool = make({ max: 1 })
+        for (let n = 0; n < 10; n++) log.push(await outcome(() => pool.query('invalid sql')))
+        log.push(counters(pool), (await pool.query('select $1::text as name', ['x'])).rows)
+        await pool.end()
+      },
+      'a server that hangs up on each': async (make, log) => {
+        const server = createServer((socket) => socket.destroy())
+        await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+        const { port } = server.address() as AddressInfo
+        const pool = make({ max: 1, connectionString: undefined, host: '127.0.0.1', port })
+        const both = await Promise.allSettled([pool.connect(), pool.connect()])
+        log.push(
+          both.map(({ status }) => status),
+          counters(pool),
+        )
+        await pool.end()
+        server.close()
+      },
+      'an ended pool, by callbacks': async (make, log) => {
+        const pool = make({})
+        await new Promise<void>((resolve) => pool.end(resolve))
+        const told = (error: Error | undefined): number => log.push(error?.message)
+        await new Promise<void>((resolve) => pool.query('select 1', (error) => resolve(void told(error))))
+        await new Promise<void>((resolve) => pool.connect((error) => resolve(void told(error))))
+        await new Promise<void>((resolve) =>
+          pool.end(((error: Error) => resolve(void told(error))) as () => void),
+        )
       },
       maxUses: async (make, log) => {
         const pool = make({ max: 1, maxUses: 2 })
