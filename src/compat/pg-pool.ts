@@ -92,6 +92,8 @@ export class Pool extends EventEmitter implements AsyncDisposable {
         this.emit('connect', client)
         await options.core?.afterConnect?.(client)
         if (options.verify !== undefined) await verify(client, options.verify)
+        // One that `min` asked for may never be lent.
+        if (options.allowExitOnIdle === true) client.unref?.()
       },
     })
   }
