@@ -17,7 +17,16 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
   '.': { core: 'all' },
   core: { core: 'all', 'node:diagnostics_channel': 'all', 'node:async_hooks': 'all' },
   'core/format-state.ts': { core: 'all', 'node:util': 'all' },
-  compat: { '.': 'all', compat: 'all', managers: 'all', 'node:events': 'all' },
+  compat: {
+    '.': 'all',
+    compat: 'all',
+    managers: 'all',
+    mysql2: 'type',
+    'mysql2/promise': 'type',
+    'node:events': 'all',
+    'node:module': 'all',
+  },
+  kysely: { '.': 'type', 'managers/pg.ts': 'all', kysely: 'all' },
   managers: {
     core: 'type',
     'managers/driver.ts': 'all',
