@@ -2,6 +2,8 @@ import type { TestProject } from 'vitest/node'
 
 import { findMariadb, startMariadb } from '../servers/mariadb.ts'
 import { findPostgres, startPostgres } from '../servers/postgres.ts'
+import { findRabbitmq, startRabbitmq } from '../servers/rabbitmq.ts'
+import { findRedis, startRedis } from '../servers/redis.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -9,10 +11,14 @@ declare module 'vitest' {
     postgresUrl: string
     /** Empty: there is none. */
     mariadbUrl: string
+    /** Empty: there is none. */
+    redisUrl: string
+    /** Empty: there is none. */
+    amqpUrl: string
   }
 }
 
-type UrlKey = 'postgresUrl' | 'mariadbUrl'
+type UrlKey = 'postgresUrl' | 'mariadbUrl' | 'redisUrl' | 'amqpUrl'
 
 interface Server {
   readonly name: string
@@ -36,6 +42,20 @@ const SERVERS: readonly Server[] = [
     hint: 'Set MARIADB_URL, start one on 127.0.0.1:3306, or install mariadb-server.',
     find: findMariadb,
     start: startMariadb,
+  },
+  {
+    name: 'Redis',
+    key: 'redisUrl',
+    hint: 'Set REDIS_URL, start one on 127.0.0.1:6379, or install redis-server.',
+    find: findRedis,
+    start: startRedis,
+  },
+  {
+    name: 'RabbitMQ',
+    key: 'amqpUrl',
+    hint: 'Set AMQP_URL, start one on 127.0.0.1:5672, or install rabbitmq-server.',
+    find: findRabbitmq,
+    start: startRabbitmq,
   },
 ]
 

@@ -12,3 +12,10 @@ export function settle<T>(
     (error: Error) => process.nextTick(onError, error),
   )
 }
+
+/** The callback in the async context in which this is called, whoever calls it then. For one call. */
+export function inOwnContext<A extends unknown[]>(callback: (...args: A) => unknown): (...args: A) => void {
+  const { promise, resolve } = Promise.withResolvers<A>()
+  void promise.then((args) => process.nextTick(callback, ...args))
+  return (...args) => resolve(args)
+}

@@ -1,13 +1,6 @@
 import { EventEmitter } from 'node:events'
 
-import {
-  AcquireTimeoutError,
-  ConnectError,
-  type Lease,
-  Pool as CorePool,
-  PoolClosedError,
-  type PoolOptions,
-} from '../index.ts'
+import { AcquireTimeoutError, ConnectError, type Lease, Pool as CorePool, PoolClosedError } from '../index.ts'
 
 import { settle } from './callback.ts'
 import {
@@ -17,44 +10,21 @@ import {
   type PgPoolClient,
   type Release,
 } from './pg-pool/clients.ts'
+import { hide, type PgPoolOptions } from './pg-pool/options.ts'
 
 export type { PgPoolClient, Release } from './pg-pool/clients.ts'
+export type { PgPoolOptions } from './pg-pool/options.ts'
 
 type Callback<T extends unknown[] = []> = (error: Error | undefined, ...rest: Partial<T>) => unknown
 type PoolCore = CorePool<PgPoolClient>
 
-/** Options of {@link Pool}: those of pg-pool, and all of `pg.Client`, which get them unchanged. */
-export interface PgPoolOptions {
-  /** Clients at the most. Default: 10. */
-  readonly max?: number | undefined
-  /** Another name of `max`. */
-  readonly poolSize?: number | undefined
-  /** Clients kept ready from the start. pg-pool opens none before they are asked for. Default: 0. */
-  readonly min?: number | undefined
-  /** Checkouts before a client is replaced. Default: no limit. */
-  readonly maxUses?: number | undefined
-  /** An idle client does not keep the process alive. Default: false. */
-  readonly allowExitOnIdle?: boolean | undefined
-  /** Default: 0: no limit. */
-  readonly maxLifetimeSeconds?: number | undefined
-  /** Idle for longer: ended. 0 or null: never. Default: 10000. */
-  readonly idleTimeoutMillis?: number | null | undefined
-  /** Limit of one `connect`, waiting included. Default: 0: none. */
-  readonly connectionTimeoutMillis?: number | undefined
-  readonly log?: ((...messages: unknown[]) => void) | undefined
-  /** The class of the clients. Default: that of the installed package `pg`. */
-  readonly Client?: ClientClass | undefined
-  /** The class of the promises that are returned. Default: Promise. */
-  readonly Promise?: PromiseConstructorLike | undefined
-  /** Prepares a new client before its first use. What it fails with is what `connect` fails with. */
-  readonly onConnect?: ((client: any) => unknown) | undefined
-  /** Judges a new client: calls back with an error when it may not be used. */
-  readonly verify?: ((client: any, callback: (error?: Error | null) => void) => unknown) | undefined
-  /** Options of the pool underneath, over those that follow from the above: `name`, `overload`, hooks, … */
-  readonly core?: PoolOptions<PgPoolClient> | undefined
-  readonly [option: string]: unknown
+/** Who waits for a client. */
+interface Caller {
+  resolve(client: PgPoolClient): void
+  reject(error: unknown): void
 }
 
+const GRACE_MS = 1_000
 const ENDED = 'Cannot use a pool after calling end on the pool'
 
 /**
@@ -65,8 +35,9 @@ const ENDED = 'Cannot use a pool after calling end on the pool'
  */
 export class Pool extends EventEmitter implements AsyncDisposable {
   /** The options given, with defaults. */
-  readonly options: PgPoolOptions & { max: number; min: number; maxUses: number }
-  readonly Client: ClientClass | undefined
+  readonly options: any
+  /** The class of the clients; that of the package `pg` once the first has been asked for. */
+  Client: any
   readonly Promise: PromiseConstructorLike
   readonly log: (...messages: unknown[]) => void
   /** `end` has been called. */
@@ -75,9 +46,9 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   ended = false
   readonly #core: PoolCore
   readonly #manager: ClientManager
-  readonly #waiting = new Set<AbortController>()
+  readonly #waiting = new Set<Caller>()
   readonly #born = new Map<PgPoolClient, number>()
-  readonly #leased = new Set<PgPoolClient>()
+  readonly #leased = new Map<PgPoolClient, Lease<PgPoolClient>>()
   #onReturn: () => void = () => {}
 
   constructor(options: PgPoolOptions = {}, Client?: ClientClass) {
@@ -110,7 +81,8 @@ export class Pool extends EventEmitter implements AsyncDisposable {
       idleTimeoutMs: idleMs,
       reapIntervalMs: Math.min(Math.max(Math.min(idleMs, lifetimeMs) / 100, 1), 1_000),
       acquireTimeoutMs: limitMs,
-      connectTimeoutMs: limitMs,
+      // The driver has the same limit; this is for one that has none, after the caller was told.
+      connectTimeoutMs: limitMs + GRACE_MS,
       retryConnect: false,
       onError: (error) => this.log('a failure that belongs to no caller', error),
       ...options.core,
@@ -120,6 +92,8 @@ export class Pool extends EventEmitter implements AsyncDisposable {
         this.emit('connect', client)
         await options.core?.afterConnect?.(client)
         if (options.verify !== undefined) await verify(client, options.verify)
+        // One that `min` asked for may never be lent.
+        if (options.allowExitOnIdle === true) client.unref?.()
       },
     })
   }
@@ -143,7 +117,8 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   get expiredCount(): number {
     const limitMs = (this.options.maxLifetimeSeconds || Infinity) * 1_000
     const now = performance.now()
-    return [...this.#leased].filter((client) => now - (this.#born.get(client) ?? now) >= limitMs).length
+    return [...this.#leased.keys()].filter((client) => now - (this.#born.get(client) ?? now) >= limitMs)
+      .length
   }
 
   get totalCount(): number {
@@ -151,13 +126,11 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     return connections + opening
   }
 
-  /** A client, to be given back by its `release`. */
-  connect(): Promise<PgPoolClient>
+  /** A client of the driver, to be given back by its `release`: see {@link PgPoolClient}. Untyped, so that it fits the driver's types. */
+  connect(): Promise<any>
+  connect(callback: (error: Error | undefined, client: any, release: Release) => unknown): void
   connect(
-    callback: (error: Error | undefined, client: PgPoolClient | undefined, release: Release) => unknown,
-  ): void
-  connect(
-    callback?: (error: Error | undefined, client: PgPoolClient | undefined, release: Release) => unknown,
+    callback?: (error: Error | undefined, client: any, release: Release) => unknown,
   ): Promise<PgPoolClient> | void {
     const connected = this.#connect()
     if (callback === undefined) return this.#promise(connected)
@@ -204,24 +177,28 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     if (!this.ending) await this.end()
   }
 
-  async #connect(): Promise<PgPoolClient> {
-    if (this.ending) throw new Error(ENDED)
-    const controller = new AbortController()
-    this.#waiting.add(controller)
+  #connect(): Promise<PgPoolClient> {
+    if (this.ending) return Promise.reject(new Error(ENDED))
+    return new Promise((resolve, reject) => void this.#serve({ resolve, reject }))
+  }
+
+  async #serve(caller: Caller): Promise<void> {
+    this.#waiting.add(caller)
     try {
-      const lease = await this.#core.acquire({ signal: controller.signal })
-      return this.#lend(lease)
+      const lease = await this.#core.acquire()
+      // `end` has told the caller, who is gone.
+      if (this.#waiting.delete(caller)) caller.resolve(this.#lend(lease))
+      else lease.release()
     } catch (error) {
-      throw translate(error)
-    } finally {
-      this.#waiting.delete(controller)
-      this.#onReturn()
+      this.#waiting.delete(caller)
+      caller.reject(translate(error))
     }
+    this.#onReturn()
   }
 
   #lend(lease: Lease<PgPoolClient>): PgPoolClient {
     const client = lease.connection
-    this.#leased.add(client)
+    this.#leased.set(client, lease)
     this.#manager.lent(client)
     if (this.options.allowExitOnIdle === true) client.ref?.()
     let isReleased = false
@@ -230,7 +207,12 @@ export class Pool extends EventEmitter implements AsyncDisposable {
       isReleased = true
       this.#release(lease, client, error)
     }
-    this.emit('acquire', client)
+    try {
+      this.emit('acquire', client)
+    } catch (error) {
+      client.release()
+      throw error
+    }
     return client
   }
 
@@ -248,20 +230,25 @@ export class Pool extends EventEmitter implements AsyncDisposable {
 
   async #query(text: unknown, values: readonly unknown[]): Promise<unknown> {
     const client = await this.#connect()
-    // Of a client that dies the driver may tell its 'error' event only, and not the query.
-    const died = Promise.withResolvers<never>()
-    client.once('error', died.reject)
-    died.promise.catch(() => {})
-    try {
-      const result = await Promise.race([ask(client, text, values), died.promise])
-      client.off('error', died.reject)
-      client.release()
-      return result
-    } catch (error) {
-      client.off('error', died.reject)
-      client.release(error instanceof Error ? error : true)
-      throw error
-    }
+    return new Promise((resolve, reject) => {
+      let isDone = false
+      const done = (error: Error | null | undefined, result?: unknown): void => {
+        if (isDone) return
+        isDone = true
+        client.off('error', done)
+        const failure = error ?? undefined
+        client.release(failure)
+        if (failure === undefined) resolve(result)
+        else reject(failure)
+      }
+      // Of a client that dies the driver may tell its 'error' event only, and not the query.
+      client.once('error', done)
+      try {
+        client.query(text, ...values, done)
+      } catch (error) {
+        done(error as Error)
+      }
+    })
   }
 
   async #end(): Promise<void> {
@@ -270,7 +257,10 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     this.log('ending')
     // Those for whom a client is being opened are served; the others would wait for one that never comes.
     const served = this.#core.state().opening
-    for (const controller of [...this.#waiting].slice(served)) controller.abort(new Error(ENDED))
+    for (const caller of [...this.#waiting].slice(served)) {
+      this.#waiting.delete(caller)
+      caller.reject(new Error(ENDED))
+    }
     await new Promise<void>((resolve) => {
       this.#onReturn = () => {
         if (this.#waiting.size + this.#leased.size === 0) resolve()
@@ -284,6 +274,14 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   /** For the manager of the clients; nothing else calls it. */
   idleError(error: Error, client: PgPoolClient): void {
     if (this.listenerCount('error') > 0) this.emit('error', Object.assign(error, { client }), client)
+  }
+
+  /** For the manager of the clients; nothing else calls it. */
+  died(client: PgPoolClient): void {
+    // Its place is free for another at once. The holder may still call `release`.
+    this.#leased.get(client)?.destroy()
+    this.#leased.delete(client)
+    this.#onReturn()
   }
 
   /** For the manager of the clients; nothing else calls it. */
@@ -303,14 +301,6 @@ function verify(client: PgPoolClient, judge: NonNullable<PgPoolOptions['verify']
   return called((done) => judge(client, done))
 }
 
-function ask(client: PgPoolClient, text: unknown, values: readonly unknown[]): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    client.query(text, ...values, (error: Error | null | undefined, result: unknown) =>
-      error === null || error === undefined ? resolve(result) : reject(error),
-    )
-  })
-}
-
 function translate(error: unknown): unknown {
   if (error instanceof AcquireTimeoutError) {
     const message =
@@ -322,23 +312,4 @@ function translate(error: unknown): unknown {
   if (error instanceof PoolClosedError) return new Error(ENDED, { cause: error })
   if (!(error instanceof ConnectError)) return error
   return error.cause
-}
-
-// A password or a key must not show when the pool is logged.
-function hide(own: PgPoolOptions, given: PgPoolOptions): void {
-  if ('password' in given) {
-    Object.defineProperty(own, 'password', {
-      configurable: true,
-      enumerable: false,
-      writable: true,
-      value: given['password'],
-    })
-  }
-  const { ssl } = given as { ssl?: { key?: unknown } }
-  if (typeof ssl === 'object' && ssl !== null && 'key' in ssl) {
-    Object.defineProperty(own, 'ssl', {
-      enumerable: true,
-      value: Object.defineProperty({ ...ssl }, 'key', { enumerable: false }),
-    })
-  }
 }

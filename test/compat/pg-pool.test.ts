@@ -137,6 +137,31 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     expect(await pool.connect()).toBe(client)
   })
 
+  test('a client that dies in use frees its place at once, and its release does nothing more', async () => {
+    const pool = make({ max: 1 })
+    const client = await pool.connect()
+    const { rows } = await client.query('select pg_backend_pid() as pid')
+    const waiter = pool.connect()
+    await make().query('select pg_terminate_backend($1)', [rows[0].pid])
+    const next = await waiter
+    expect(next).not.toBe(client)
+    expect(pool.totalCount).toBe(1)
+    client.release(new Error('it died'))
+    expect(() => client.release()).toThrow('already been released')
+    next.release()
+    expect([pool.totalCount, pool.idleCount]).toEqual([1, 1])
+    await pool.end()
+  })
+
+  test('a listener of acquire that throws fails that connect, and costs no place', async () => {
+    const pool = make({ max: 1 })
+    pool.once('acquire', () => {
+      throw new Error('listener')
+    })
+    expect((await failureOf(pool.connect())).message).toBe('listener')
+    expect([pool.totalCount, pool.idleCount]).toEqual([1, 1])
+  })
+
   test('end: serves those for whom a client is being opened, and waits for clients in use', async () => {
     const pool = make({ max: 5 })
     const results = Array.from({ length: 5 }, (_, n) => pool.query('select $1::int as n', [n]))
@@ -308,6 +333,23 @@ describe('without a server', () => {
       message: 'Passing a function as the first parameter to pool.query is not supported',
     })
   })
+
+  test.skipIf(url === '')(
+    'a pool whose prototype says so is an instance of pg.Pool, for hosts that test that',
+    async () => {
+      const before: unknown = Object.getPrototypeOf(Pool.prototype)
+      try {
+        Object.setPrototypeOf(Pool.prototype, pg.Pool.prototype)
+        const pool = make({ max: 1 })
+        expect(pool).toBeInstanceOf(pg.Pool)
+        expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }])
+        expect(pool.core.state()).toMatchObject({ connections: 1, idle: 1 })
+        await pool.end()
+      } finally {
+        Object.setPrototypeOf(Pool.prototype, before as object)
+      }
+    },
+  )
 
   test('poolSize is another name of max', () => {
     expect(make({ poolSize: 3 }).options.max).toBe(3)

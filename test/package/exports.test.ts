@@ -14,6 +14,7 @@ const SHARED = new Set([
   'src/managers/driver.ts',
   'src/managers/mysql-protocol.ts',
   'src/managers/mysql2-status.ts',
+  'src/managers/redis-protocol.ts',
   'src/compat/callback.ts',
 ])
 const git = (...args: string[]): string[] =>

@@ -12,7 +12,7 @@ export interface PgPoolClient extends EventEmitter {
   end(callback: (error?: Error | null) => void): unknown
   /** Gives the client back; with an error, or true, for good. Throws when it was given back before. */
   release: Release
-  readonly processID?: number | null
+  readonly processID?: number
   ref?(): void
   unref?(): void
   readonly connection?: EventEmitter & { readonly stream?: { destroy(): unknown } }
@@ -27,10 +27,12 @@ export type ClientClass = new (options: never) => unknown
 /** What the manager asks of, and tells to, the pool that it works for. */
 export interface ClientOwner {
   readonly options: object
-  readonly Client: ClientClass | undefined
+  Client: ClientClass | undefined
   readonly log: (...messages: unknown[]) => void
   /** An idle client is gone, with what it said. */
   idleError(error: Error, client: PgPoolClient): void
+  /** A client in use is dead: whoever has it can only give it back, or forgets to. */
+  died(client: PgPoolClient): void
   /** A client was ended. */
   removed(client: PgPoolClient): void
 }
@@ -48,26 +50,25 @@ interface Health {
 export class ClientManager implements ConnectionManager<PgPoolClient> {
   readonly #pool: ClientOwner
   readonly #health = new WeakMap<PgPoolClient, Health>()
-  #Client: ClientClass | undefined
 
   constructor(pool: ClientOwner) {
     this.#pool = pool
-    this.#Client = pool.Client
   }
 
   async connect({ signal, lost }: ConnectContext): Promise<PgPoolClient> {
-    const Client = (this.#Client ??= await loadClient())
+    const Client = (this.#pool.Client ??= await loadClient())
     signal.throwIfAborted()
     this.#pool.log('connecting new client')
     const client = new (Client as new (options: unknown) => PgPoolClient)(this.#pool.options)
     const health: Health = { lost, isIdle: true, isBroken: false, isGone: false, isClosing: false }
     const onAbort = (): void => void client.connection?.stream?.destroy()
     signal.addEventListener('abort', onAbort)
+    // An 'error' event that nobody hears would end the process, and one may come with the very packet that ends the connect.
+    client.on?.('error', () => {})
     try {
       await called((done) => client.connect(done))
       signal.throwIfAborted()
     } catch (error) {
-      client.on?.('error', () => {})
       this.#pool.log('client failed to connect', error)
       // The driver has a limit of its own by the same option.
       if (!(error instanceof Error) || error.message !== 'timeout expired') throw error
@@ -134,7 +135,10 @@ export class ClientManager implements ConnectionManager<PgPoolClient> {
       gone(error)
       this.#pool.idleError(error, client)
     })
-    client.on('end', () => gone())
+    client.on('end', () => {
+      gone()
+      if (!health.isIdle) this.#pool.died(client)
+    })
     // The server says FATAL before its socket ends, and to a client with a query running the driver tells only the query.
     client.connection?.on('errorMessage', (message: { severity?: string }) => {
       if (message?.severity === 'FATAL' || message?.severity === 'PANIC') health.isBroken = true

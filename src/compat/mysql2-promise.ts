@@ -1,0 +1,40 @@
+import type { PoolConnection } from 'mysql2'
+import type { Pool as DriverPool } from 'mysql2/promise'
+
+import type { Pool as CorePool } from '../index.ts'
+import { createPoolCluster, escape, escapeId, format, raw } from './mysql2.ts'
+import { loadMysql2 } from './mysql2/driver.ts'
+import type { PoolOptions } from './mysql2/options.ts'
+import { Mysql2Pool } from './mysql2/pool.ts'
+
+export type { PoolOptions } from './mysql2/options.ts'
+export { createPoolCluster, escape, escapeId, format, raw } from './mysql2.ts'
+
+/** The pool of mysql2/promise; `pool.pool` is the one with callbacks. */
+export type Pool = DriverPool & {
+  /** The pool underneath, for its state and telemetry. */
+  readonly core: CorePool<PoolConnection>
+}
+
+/** createPool of mysql2/promise over a pool of cenote: see that of `cenote/compat/mysql2`. */
+export function createPool(options: PoolOptions | string): Pool {
+  const pool = new Mysql2Pool(options)
+  const { Promise: own } = options as { Promise?: PromiseConstructorLike }
+  return Object.assign(pool.promise(own), { core: pool.core }) as unknown as Pool
+}
+
+/** The driver's own. */
+export const createConnection: typeof import('mysql2/promise').createConnection = (config: string | object) =>
+  loadMysql2<typeof import('mysql2/promise')>('mysql2/promise').createConnection(config as never)
+
+/** For `import mysql from 'cenote/compat/mysql2/promise'`. */
+const mysql: {
+  createPool: typeof createPool
+  createPoolCluster: typeof createPoolCluster
+  createConnection: typeof createConnection
+  format: typeof format
+  escape: typeof escape
+  escapeId: typeof escapeId
+  raw: typeof raw
+} = { createPool, createPoolCluster, createConnection, format, escape, escapeId, raw }
+export default mysql

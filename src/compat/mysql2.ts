@@ -1,0 +1,60 @@
+import type { Pool as DriverPool, PoolConnection } from 'mysql2'
+
+import type { Pool as CorePool } from '../index.ts'
+import { loadMysql2, type Mysql2Module } from './mysql2/driver.ts'
+import type { PoolOptions } from './mysql2/options.ts'
+import { Mysql2Pool } from './mysql2/pool.ts'
+
+export type { PoolOptions } from './mysql2/options.ts'
+
+/** The pool of mysql2, with the pool of cenote underneath it. */
+export type Pool = DriverPool &
+  AsyncDisposable & {
+    /** The pool underneath, for its state and telemetry. */
+    readonly core: CorePool<PoolConnection>
+  }
+
+/**
+ * createPool of mysql2 over a pool of cenote: the same options, methods with callbacks, `promise()`, events and connections,
+ * without its faults: callers are served in order and in their own async context, an open transaction never reaches the
+ * next caller, a dead connection neither, `idleTimeout` works at every `maxIdle`, and a caller's wait has a limit
+ * (`acquireTimeout`). Throws TypeError for a wrong option.
+ */
+export function createPool(options: PoolOptions | string): Pool {
+  return new Mysql2Pool(options) as unknown as Pool
+}
+
+/** Not here: make one pool for each server, or use that of mysql2. Throws. */
+export function createPoolCluster(): never {
+  throw new Error(
+    'cenote/compat/mysql2 has no createPoolCluster: make a pool for each server with createPool, or import it from mysql2',
+  )
+}
+
+/** The driver's own. */
+export const createConnection: typeof import('mysql2').createConnection = (config: string | object) =>
+  loadMysql2().createConnection(config)
+
+/** The driver's own. */
+export const format: Mysql2Module['format'] = (...args) => loadMysql2().format(...args)
+
+/** The driver's own. */
+export const escape: Mysql2Module['escape'] = (...args) => loadMysql2().escape(...args)
+
+/** The driver's own. */
+export const escapeId: Mysql2Module['escapeId'] = (...args) => loadMysql2().escapeId(...args)
+
+/** The driver's own. */
+export const raw: Mysql2Module['raw'] = (sql) => loadMysql2().raw(sql)
+
+/** For `import mysql from 'cenote/compat/mysql2'`. */
+const mysql: {
+  createPool: typeof createPool
+  createPoolCluster: typeof createPoolCluster
+  createConnection: typeof createConnection
+  format: typeof format
+  escape: typeof escape
+  escapeId: typeof escapeId
+  raw: typeof raw
+} = { createPool, createPoolCluster, createConnection, format, escape, escapeId, raw }
+export default mysql

@@ -1,0 +1,274 @@
+import { EventEmitter } from 'node:events'
+
+import {
+  ConnectError,
+  type Lease,
+  Pool as CorePool,
+  PoolClosedError,
+  type PoolOptions as CoreOptions,
+} from '../../index.ts'
+import { inOwnContext, settle } from '../callback.ts'
+import { Connections } from './connections.ts'
+import { type DriverConnection, type Failure, loadMysql2, type Mysql2Module, type Query } from './driver.ts'
+import { parse, type PoolConfig, type PoolOptions } from './options.ts'
+
+type Done = (error: Failure | null, ...rest: unknown[]) => unknown
+type PromisePoolClass = new (pool: Mysql2Pool, promise?: PromiseConstructorLike) => object
+
+const CLOSED = 'Pool is closed.'
+// Nobody opens that many; the pool's own limit is a whole number.
+const NO_LIMIT = 1_000_000
+// How much later than the driver's own limit a connect is given up.
+const GRACE_MS = 1_000
+// Read only: the server has become a replica, and its successor is elsewhere.
+const READ_ONLY_NUMBERS = new Set([1290, 1792, 1836])
+
+/** The pool of mysql2 over a pool of cenote. Made by `createPool`, whose type is that of mysql2's pool. */
+export class Mysql2Pool extends EventEmitter {
+  /** The options with their defaults. */
+  readonly config: PoolConfig
+  /** The pool underneath, for its state and telemetry. What `maxIdle` closes counts as `lost` there. */
+  readonly core: CorePool<DriverConnection>
+  readonly #driver: Mysql2Module
+  readonly #connections: Connections
+  #ended: Promise<void> | undefined
+  #pending = 0
+
+  /** Throws TypeError for a wrong option. */
+  constructor(given: PoolOptions | string) {
+    super()
+    const ownDriver = typeof given === 'object' && given !== null ? given.driver : undefined
+    this.#driver = (ownDriver as Mysql2Module | undefined) ?? loadMysql2()
+    const { config, options, connection } = parse(given, this.#driver)
+    this.config = config
+    const { connectTimeout } = config.connectionConfig
+    this.#connections = new Connections(
+      {
+        maxIdle: config.connectionLimit === 0 && options.maxIdle === undefined ? Infinity : config.maxIdle,
+        released: (returned) => this.emit('release', returned),
+      },
+      this,
+      this.#driver,
+      { ...connection, connectTimeout },
+      config.resetOnRelease,
+    )
+    const core = options.core as CoreOptions<DriverConnection> | undefined
+    this.core = new CorePool<DriverConnection>(this.#connections, {
+      maxSize: config.connectionLimit || NO_LIMIT,
+      queueStrategy: 'lifo',
+      retryConnect: false,
+      acquireTimeoutMs: Number(options.acquireTimeout) || Infinity,
+      connectTimeoutMs: connectTimeout > 0 ? Number(connectTimeout) + GRACE_MS : Infinity,
+      idleTimeoutMs: config.idleTimeout || Infinity,
+      maxLifetimeMs: Infinity,
+      reapIntervalMs: 1_000,
+      ...core,
+      afterConnect: async (opened) => {
+        this.emit('connection', opened)
+        await core?.afterConnect?.(opened)
+      },
+    })
+  }
+
+  /** `end` has been called. */
+  get _closed(): boolean {
+    return this.#ended !== undefined
+  }
+
+  /** How many connections there are. */
+  get _allConnections(): { readonly length: number } {
+    const { connections, opening } = this.core.state()
+    return { length: connections + opening }
+  }
+
+  /** How many connections are idle. */
+  get _freeConnections(): { readonly length: number } {
+    return { length: this.core.state().idle }
+  }
+
+  /** How many callers wait for a connection that is in use. */
+  get _connectionQueue(): { readonly length: number } {
+    return { length: Math.max(0, this.#surplus()) }
+  }
+
+  getConnection(callback: (error: unknown, connection?: DriverConnection) => unknown): void {
+    settle(this.#acquire(), (connection) => callback(null, connection), callback)
+  }
+
+  releaseConnection(connection: { release(): void }): void {
+    connection.release()
+  }
+
+  /** One statement on a connection of the pool's choice; without a callback its rows come as events or a stream. */
+  query(sql: unknown, values?: unknown, callback?: unknown): Query {
+    const { connectionConfig } = this.config
+    const query = this.#driver.createQuery(sql, values, callback, connectionConfig)
+    if (query.namedPlaceholders === undefined) query.namedPlaceholders = connectionConfig.namedPlaceholders
+    const { onResult } = query
+    if (typeof onResult === 'function') query.onResult = inOwnContext(onResult)
+    const fail = (error: Failure): unknown =>
+      query.onResult === undefined ? query.emit('error', error) : query.onResult(error)
+    this.#onConnection(fail, (connection) => {
+      if (query.onResult === undefined) {
+        let failure: Failure | null = null
+        query.once('error', (error: Failure) => (failure = error))
+        query.once('end', () => process.nextTick(() => this.#takeBack(connection, failure)))
+      } else {
+        const tell = query.onResult
+        const ending = this.#ending(connection, tell)
+        query.onResult = ending.onResult
+        query.once('end', ending.onEnd)
+      }
+      return connection.query(query)
+    })
+    return query
+  }
+
+  /** The same as a prepared statement. */
+  execute(sql: unknown, values?: unknown, callback?: unknown): void {
+    const given = typeof values === 'function' ? values : callback
+    const done = typeof given === 'function' ? inOwnContext(given as Done) : undefined
+    const bindings = typeof values === 'function' ? undefined : values
+    this.#onConnection(
+      (error) => done?.(error),
+      (connection) => {
+        const { onResult, onEnd } = this.#ending(connection, done ?? (() => {}))
+        connection.execute(sql, bindings, onResult).once('end', onEnd)
+      },
+    )
+  }
+
+  /**
+   * Refuses new work, tells those who wait, closes the idle connections, and lets those in use end after the commands that
+   * they were given. Calls back when all are closed. Again: the same result.
+   */
+  end(callback?: (error?: Error) => unknown): void {
+    this.#ended ??= this.#end()
+    settle(
+      this.#ended,
+      () => callback?.(),
+      (error) => callback?.(error),
+    )
+  }
+
+  [Symbol.dispose](): void {
+    this.end()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end()
+    await this.#ended
+  }
+
+  /** The same pool with promises: the driver's own wrapper of it. */
+  promise(promise?: PromiseConstructorLike): object {
+    const { PromisePool } = loadMysql2<{ PromisePool: PromisePoolClass }>('mysql2/promise')
+    return new PromisePool(this, promise)
+  }
+
+  format(sql: string, values?: unknown): string {
+    const { stringifyObjects, timezone } = this.config.connectionConfig
+    return this.#driver.format(sql, values, stringifyObjects, timezone)
+  }
+
+  escape(value: unknown): string {
+    const { stringifyObjects, timezone } = this.config.connectionConfig
+    return this.#driver.escape(value, stringifyObjects, timezone)
+  }
+
+  escapeId(value: unknown): string {
+    return this.#driver.escapeId(value, false)
+  }
+
+  async #acquire(): Promise<DriverConnection> {
+    if (this._closed) throw new Error(CLOSED)
+    if (this.#surplus() >= 0) {
+      this.#mustBeAllowedToWait()
+      this.emit('enqueue')
+    }
+    this.#pending++
+    try {
+      return this.#lend(await this.core.acquire())
+    } catch (error) {
+      if (error instanceof PoolClosedError) throw new Error(CLOSED, { cause: error })
+      throw error instanceof ConnectError ? error.cause : error
+    } finally {
+      this.#pending--
+    }
+  }
+
+  #lend(lease: Lease<DriverConnection>): DriverConnection {
+    const connection = this.#connections.lend(lease)
+    try {
+      this.emit('acquire', connection)
+    } catch (error) {
+      connection.release()
+      throw error
+    }
+    return connection
+  }
+
+  // How many more callers there are than connections; from 0 on, one more has to wait for a connection that is in use.
+  #surplus(connections: number = this.core.options.maxSize): number {
+    return this.#connections.lent + this.#pending - connections
+  }
+
+  #mustBeAllowedToWait(): void {
+    const { waitForConnections, queueLimit } = this.config
+    if (waitForConnections && queueLimit === 0) return
+    // The pool underneath may have been resized.
+    const surplus = this.#surplus(this.core.state().maxSize)
+    if (!waitForConnections && surplus >= 0) throw new Error('No connections available.')
+    if (queueLimit > 0 && surplus >= queueLimit) throw new Error('Queue limit reached.')
+  }
+
+  #onConnection(fail: (error: Failure) => unknown, use: (connection: DriverConnection) => unknown): void {
+    this.#acquire().then(
+      (connection) => {
+        try {
+          use(connection)
+        } catch (error) {
+          connection.release()
+          process.nextTick(fail, error)
+        }
+      },
+      (error: unknown) => process.nextTick(fail, error),
+    )
+  }
+
+  /**
+   * The end of a statement, of which the driver tells twice: its result, and that the connection is free, in either order. The
+   * connection is given back before the caller hears, so that the next statement of a caller finds it.
+   */
+  #ending(connection: DriverConnection, tell: Done): { onResult: Done; onEnd: () => void } {
+    let failure: Failure | null = null
+    let [hasEnded, isTold] = [false, false]
+    const onEnd = (): void => {
+      hasEnded = true
+      // A statement that took longer than its `timeout` ends long after its caller has heard.
+      if (isTold) process.nextTick(() => this.#takeBack(connection, failure))
+    }
+    const finish = (rest: readonly unknown[]): void => {
+      isTold = true
+      if (hasEnded || failure?.fatal === true) this.#takeBack(connection, failure)
+      tell(failure, ...rest)
+    }
+    const onResult: Done = (error, ...rest) => {
+      failure = error
+      if (hasEnded) finish(rest)
+      else process.nextTick(finish, rest)
+    }
+    return { onResult, onEnd }
+  }
+
+  #takeBack(connection: DriverConnection, failure: Failure | null): void {
+    if (failure?.fatal === true || READ_ONLY_NUMBERS.has(failure?.errno ?? 0)) connection.destroy()
+    else connection.release()
+  }
+
+  async #end(): Promise<void> {
+    const closed = this.core.close()
+    this.#connections.endLent()
+    await closed
+  }
+}

@@ -1,0 +1,184 @@
+import {
+  CompiledQuery,
+  type DatabaseIntrospector,
+  type Dialect,
+  type DialectAdapter,
+  type Driver,
+  type Kysely,
+  MysqlAdapter,
+  MysqlIntrospector,
+  MysqlQueryCompiler,
+  type QueryCompiler,
+  type QueryResult,
+  type TransactionSettings,
+} from 'kysely'
+
+import type { Lease, Pool } from '../index.ts'
+import { type LeasedConnection, PoolDriver } from './driver.ts'
+
+/** What {@link MysqlPoolDialect} needs. */
+export interface MysqlPoolDialectConfig {
+  /** A pool of a `Mysql2Manager`, its connections with promises or with callbacks. `db.destroy()` closes it. */
+  readonly pool: Pool<any>
+}
+
+/**
+ * Kysely on MySQL and MariaDB over a pool of cenote: `new Kysely({ dialect: new MysqlPoolDialect({ pool }) })`.
+ *
+ * The signal of a query, transaction or connection reaches the pool: who gives up leaves the queue at once. Cancelling a
+ * running query (`inflightQueryAbortStrategy`) takes no connection of the pool, so it works when all are in use. Time-outs
+ * and refusals are the pool's own errors.
+ */
+export class MysqlPoolDialect implements Dialect {
+  readonly #pool: Pool<any>
+
+  constructor(config: MysqlPoolDialectConfig) {
+    this.#pool = config.pool
+  }
+
+  createDriver(): Driver {
+    const pool = this.#pool
+    const kill: Kill = async (sql, isWanted) => {
+      const connection = coreOf(await pool.dedicated())
+      try {
+        if (isWanted()) await ask(connection, CompiledQuery.raw(sql))
+      } finally {
+        connection.destroy()
+      }
+    }
+    return new PoolDriver(pool, (lease) => new MysqlConnection(lease, kill), {
+      begin,
+      releaseSavepoint: 'release savepoint',
+    })
+  }
+
+  createQueryCompiler(): QueryCompiler {
+    return new MysqlQueryCompiler()
+  }
+
+  createAdapter(): DialectAdapter {
+    return new MysqlAdapter()
+  }
+
+  createIntrospector(db: Kysely<any>): DatabaseIntrospector {
+    return new MysqlIntrospector(db)
+  }
+}
+
+/** Sends a KILL over a connection of its own, if it is still wanted when that is open. */
+type Kill = (sql: string, isWanted: () => boolean) => Promise<void>
+
+class MysqlConnection implements LeasedConnection {
+  readonly #lease: Lease<object>
+  readonly #core: Core
+  readonly #kill: Kill
+  #isRunning = false
+  #isCancelled = false
+  #failure: unknown
+  #isDiscarded = false
+
+  constructor(lease: Lease<object>, kill: Kill) {
+    this.#lease = lease
+    this.#core = coreOf(lease.connection)
+    this.#kill = kill
+  }
+
+  async executeQuery<R>(compiled: CompiledQuery): Promise<QueryResult<R>> {
+    this.#mustBeGood()
+    this.#isRunning = true
+    this.#isCancelled = false
+    try {
+      return resultOf<R>(await ask(this.#core, compiled))
+    } catch (error) {
+      this.#failure = error
+      // Nobody waits for a query that was cancelled, and Kysely would write its error to the console.
+      if (this.#isCancelled) return { rows: [] }
+      throw error
+    } finally {
+      this.#isRunning = false
+    }
+  }
+
+  async *streamQuery<R>(compiled: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
+    this.#mustBeGood()
+    try {
+      const stream = this.#core.query(compiled.sql, compiled.parameters).stream({ objectMode: true })
+      for await (const row of stream) yield { rows: [row as R] }
+    } catch (error) {
+      this.#failure = error
+      throw error
+    }
+  }
+
+  /** Kysely calls it when a query's signal has aborted, and gives the connection back when both are done. */
+  async cancelQuery(): Promise<void> {
+    if (!this.#isRunning) return
+    this.#isCancelled = true
+    await this.#kill(`kill query ${this.#core.threadId}`, () => this.#isRunning)
+  }
+
+  async killSession(): Promise<void> {
+    this.discard()
+    if (!this.#isRunning) return
+    this.#isCancelled = true
+    await this.#kill(`kill connection ${this.#core.threadId}`, () => this.#isRunning)
+  }
+
+  async commit(): Promise<void> {
+    await this.executeQuery(CompiledQuery.raw('commit'))
+  }
+
+  release(): void {
+    if (this.#isDiscarded) this.#lease.destroy()
+    else this.#lease.release(this.#failure)
+  }
+
+  discard(): void {
+    this.#isDiscarded = true
+  }
+
+  #mustBeGood(): void {
+    if (this.#isDiscarded) throw new Error('the session of this connection has been killed')
+  }
+}
+
+/** A connection of 'mysql2', as far as it is used. */
+interface Core {
+  query(
+    sql: string,
+    values: readonly unknown[],
+    done?: (error: Error | null, result: unknown) => void,
+  ): { stream(options: object): AsyncIterable<unknown> }
+  destroy(): void
+  readonly threadId: number
+}
+
+// A connection of 'mysql2/promise' wraps one of 'mysql2'.
+function coreOf(connection: object): Core {
+  return (connection as { connection?: Core }).connection ?? (connection as Core)
+}
+
+function ask(core: Core, { sql, parameters }: CompiledQuery): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    core.query(sql, parameters, (error, result) =>
+      (error ?? undefined) === undefined ? resolve(result) : reject(error as Error),
+    )
+  })
+}
+
+function resultOf<R>(result: unknown): QueryResult<R> {
+  if (Array.isArray(result)) return { rows: result as R[] }
+  const { insertId, affectedRows, changedRows } = result as Partial<Record<string, number | bigint>>
+  return {
+    rows: [],
+    ...(insertId === undefined || String(insertId) === '0' ? {} : { insertId: BigInt(insertId) }),
+    ...(affectedRows === undefined ? {} : { numAffectedRows: BigInt(affectedRows) }),
+    ...(changedRows === undefined ? {} : { numChangedRows: BigInt(changedRows) }),
+  }
+}
+
+function begin({ isolationLevel, accessMode }: TransactionSettings): string[] {
+  // It holds for the next transaction alone.
+  const next = isolationLevel === undefined ? [] : [`set transaction isolation level ${isolationLevel}`]
+  return [...next, `start transaction${accessMode === undefined ? '' : ` ${accessMode}`}`]
+}

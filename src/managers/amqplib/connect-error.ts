@@ -1,0 +1,53 @@
+// What the server says where no retry will help. It says the same code of a limit, which ends.
+const REFUSED = /ACCESS[_-]REFUSED|NOT[_-]ALLOWED/
+const FOR_NOW = /limit|is down|not (yet )?(ready|running)|alarm/i
+const MISMATCHED =
+  /Invalid frame|Unknown frame type|exceeds maxFrameSize|Frame on channel != 0|Expected ConnectionStart|Expected connection\.secure|SASL mechanism|Server frameMax/
+// The driver does not say why the server closed the connection when it was asked for the vhost.
+const NO_VHOST = /^Expected ConnectionOpenOk; got <ConnectionClose/
+const HUNG_UP = /^Socket closed abruptly/
+const UNTRUSTED =
+  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED|PACKET_LENGTH|TLSV1))/
+const FATAL = new Set([
+  'AMQP_REFUSED',
+  'NOT_AMQP',
+  'ERR_INVALID_ARG_TYPE',
+  'ERR_INVALID_ARG_VALUE',
+  'ERR_SOCKET_BAD_PORT',
+  'MODULE_NOT_FOUND',
+  'ERR_MODULE_NOT_FOUND',
+])
+
+/** The error of a failed connect, in words where the driver's are those of the protocol. */
+export function explained(error: unknown, address: string, vhost: string): unknown {
+  if (!(error instanceof Error)) return error
+  const text = error.message
+  const said = (message: string, code: string): Error =>
+    Object.assign(new Error(message, { cause: error }), { code })
+  if (REFUSED.test(text)) {
+    const reason =
+      /(?:ACCESS_REFUSED|NOT_ALLOWED) - [^"\n]*/.exec(text)?.[0].replace(/\\?'\s*,?\s*$/, "'") ?? text
+    return said(
+      `${address} refused the connection: ${reason}`,
+      FOR_NOW.test(text) ? 'AMQP_LIMIT' : 'AMQP_REFUSED',
+    )
+  }
+  if (NO_VHOST.test(text))
+    return said(
+      `${address} refused the vhost '${vhost}': there is none, the user may not enter it, or its limit of connections is reached`,
+      'AMQP_REFUSED',
+    )
+  if (MISMATCHED.test(text)) return said(`${address} does not answer as AMQP 0-9-1: ${text}`, 'NOT_AMQP')
+  if (HUNG_UP.test(text))
+    return said(
+      `${address} closed the connection before it answered: is it an AMQP 0-9-1 server?`,
+      'NO_ANSWER',
+    )
+  return error
+}
+
+/** Whether no retry will mend this connect error: denied, no such vhost, no AMQP, not trusted, wrong config. */
+export function isFatalConnectError(error: unknown): boolean {
+  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+  return typeof code === 'string' && (FATAL.has(code) || UNTRUSTED.test(code))
+}

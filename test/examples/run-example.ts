@@ -1,0 +1,25 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+
+/** The lines that an example prints with these arguments, on the sources instead of the build. */
+export async function runExample(example: string, ...args: string[]): Promise<string[]> {
+  const code = await readFile(join(ROOT, 'examples', example), 'utf8')
+  const folder = await mkdtemp(join(ROOT, 'test/examples/run-'))
+  try {
+    const file = join(folder, example)
+    await writeFile(
+      file,
+      code
+        .replaceAll("'cenote'", "'../../../src/index.ts'")
+        .replaceAll(/'cenote\/(\w+)'/g, "'../../../src/managers/$1.ts'"),
+    )
+    const { stdout } = await promisify(execFile)(process.execPath, [file, ...args], { timeout: 15_000 })
+    return stdout.trim().split('\n')
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
