@@ -38,6 +38,8 @@ interface Held {
   readonly connection: SimConnection
 }
 
+// Options with which idle connections come, go and are moved by more than acquire and release.
+const TOUCHES_IDLE = ['minIdle', 'maxUses', 'maxLifetimeMs', 'keepaliveMs'] as const
 // Enough for whatever follows from one event to have happened.
 const QUIET_MICROTASKS = 60
 
@@ -63,15 +65,20 @@ export class Life {
   // The callers to whom the pool has handed a connection, whose promises have not told them yet.
   readonly #handed: number[] = []
   #joining: number | undefined = undefined
+  #doubt: { readonly head: number; readonly refused: number } | undefined = undefined
   #isTrying = false
   // A retry joins the queue within run, where nobody sees it.
   readonly #knowsOrder: boolean
+  // What comes back within run, or from elsewhere, is not seen to do so.
+  readonly #knowsIdle: boolean
 
   constructor(plan: Plan, tellsStory: boolean) {
     this.plan = plan
     this.#tellsStory = tellsStory
     this.#knowsOrder = !plan.steps.some((step) => step.do === 'run' && step.retries > 0)
     this.#random = new Random(plan.seed ^ 0x5eed)
+    this.#knowsIdle =
+      plan.hooks.length === 0 && !plan.steps.some((step) => step.do === 'run' || step.do === 'add')
     this.clock = new SimClock(this.#random)
     const { validationTimeoutMs = 5_000, connectTimeoutMs = 10_000, closeTimeoutMs = 5_000 } = plan.options
     const limits = { validationTimeoutMs, connectTimeoutMs, closeTimeoutMs }
@@ -231,6 +238,7 @@ export class Life {
     const next = this.#nextIdle()
     const { direct } = pool.state().statistics.acquires
     this.#joining = caller.id
+    this.#resolveDoubt(0)
     if (!pool.state().closed) model.asks(caller.id, priority, caller.deadline)
     const acquired = pool.acquire({ priority, timeoutMs, signal: controller?.signal })
     this.#joining = undefined
@@ -268,10 +276,9 @@ export class Life {
 
   // The idle connection that must go first, where the order of return alone decides.
   #nextIdle(): SimConnection | undefined {
-    const { testOnCheckOut, maxUses, maxLifetimeMs } = this.plan.options
-    const isPlain = testOnCheckOut === false && maxUses === undefined && maxLifetimeMs === undefined
-    if (!isPlain || this.plan.hooks.length > 0 || this.pool.state().generation > 0) return undefined
-    // What came back within run, or was opened for nobody, is not known to it.
+    const { testOnCheckOut, ...rest } = this.plan.options
+    const isPlain = testOnCheckOut === false && !TOUCHES_IDLE.some((name) => rest[name] !== undefined)
+    if (!isPlain || !this.#knowsIdle || this.pool.state().generation > 0) return undefined
     const known = this.model.idle.filter(({ closeBeganAt }) => closeBeganAt === undefined)
     return known.length === this.pool.state().idle ? this.model.nextIdle() : undefined
   }
@@ -300,6 +307,7 @@ export class Life {
       throw new Error('work failed')
     }
     this.#joining = caller.id
+    this.#resolveDoubt(0)
     if (!this.pool.state().closed)
       this.model.asks(caller.id, 0, this.clock.now() + this.pool.options.acquireTimeoutMs)
     const ran = this.pool.run(work, { retries })
@@ -402,6 +410,14 @@ export class Life {
     this.model.clear()
   }
 
+  // A connect that failed for good is told before the head waiter is failed, if there is one by then.
+  #resolveDoubt(countedSince: number): void {
+    if (this.#doubt === undefined) return
+    const { head, refused } = this.#doubt
+    this.#doubt = undefined
+    if (this.pool.state().statistics.acquires.refused - countedSince > refused) this.model.leaves(head)
+  }
+
   // What the pool tells of itself in the moment in which it happens: promises tell it later.
   #listen(): () => void {
     const { poolId } = this.pool.look()
@@ -410,16 +426,22 @@ export class Life {
       [CHANNELS.acquire]: () => this.#handsOut(),
       [CHANNELS.timeout]: () => this.model.expires(),
       [CHANNELS.refuse]: ({ why }: { why?: string }) => {
+        // One that is shed is counted before it is told.
+        this.#resolveDoubt(why === 'overloaded' ? 1 : 0)
         const leaves = why === 'queueFull' ? this.#joining : this.model.next()
         if (leaves !== undefined) this.model.leaves(leaves)
       },
       [CHANNELS.openError]: ({ isFatal }: { isFatal?: boolean }) => {
+        this.#resolveDoubt(0)
         const head = this.model.next()
-        if ((isFatal === true || !retryConnect) && head !== undefined) this.model.leaves(head)
+        if ((isFatal === true || !retryConnect) && head !== undefined)
+          this.#doubt = { head, refused: this.pool.state().statistics.acquires.refused }
       },
     }).map(([name, listener]) => {
       const hear = (message: unknown): void => {
-        if ((message as { poolId: number }).poolId === poolId) listener(message as never)
+        if ((message as { poolId: number }).poolId !== poolId) return
+        if (name !== CHANNELS.refuse) this.#resolveDoubt(0)
+        listener(message as never)
       }
       subscribe(name, hear)
       return () => unsubscribe(name, hear)
