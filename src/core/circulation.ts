@@ -52,7 +52,7 @@ export class Circulation<C> {
     this.calls = new Calls(clock, this.events, options.onError)
     this.reports = new Reports(options, this.calls, this.events, () => this.state())
     this.#checks = new Checks(manager, options, this.slots, this.calls, this.reports, this.events, {
-      offer: (slot, isProven) => this.#offer(slot, isProven),
+      offer: (slot, isProven) => this.#offerAgain(slot, isProven),
       prepared: (slot) => {
         const reason = this.#unfit(slot, this.#recent(), undefined)
         if (reason !== undefined) this.#discard(slot, reason)
@@ -60,7 +60,7 @@ export class Circulation<C> {
       },
       cleaned: (slot) => {
         slot.lastUsedAt = this.#recent()
-        this.#offer(slot, false)
+        this.#offerAgain(slot, false)
       },
       refused: (slot, reason) => this.close(slot, reason),
       done: () => this.refill(),
@@ -78,7 +78,8 @@ export class Circulation<C> {
       queued: () => this.queue.size,
       halted: () => this.paused || this.closed,
       opened: (slot) => {
-        this.#offer(slot, true)
+        if (this.options.afterConnect === undefined) this.#offer(slot, true)
+        else this.#offerAgain(slot, true)
         this.refill()
         this.onChange()
       },
@@ -223,7 +224,7 @@ export class Circulation<C> {
         slot,
         { what: 'afterConnect', limitMs: validationTimeoutMs, run: () => afterConnect(connection) },
         (outcome) => {
-          if (outcome.ok) return this.#offer(slot, true)
+          if (outcome.ok) return this.#offerAgain(slot, true)
           this.calls.report(outcome.error)
           this.#discard(slot, 'hook')
         },
@@ -383,6 +384,14 @@ export class Circulation<C> {
     const { testOnCheckOut, validationBypassMs } = this.options
     if (!testOnCheckOut) return false
     return validationBypassMs === 0 || now - Math.max(slot.lastUsedAt, slot.checkedAt) >= validationBypassMs
+  }
+
+  // One that was waited for may have broken meanwhile. Where it rests, or beforeAcquire comes, hasBroken is asked later.
+  #offerAgain(slot: Slot<C>, isProven: boolean): void {
+    const isHandedOn = this.queue.size > 0 && this.options.beforeAcquire === undefined
+    const reason = isHandedOn ? this.#unfit(slot, this.#recent(), undefined) : undefined
+    if (reason === undefined) this.#offer(slot, isProven)
+    else this.#discard(slot, reason)
   }
 
   // A connection that nobody holds goes to the caller at the head, or rests. `isProven`: just opened or checked.

@@ -260,3 +260,55 @@ test("a blocked event loop hands out no connection unchecked, and shortens nobod
   lease.release()
   await pool.close()
 })
+
+test('a connection that breaks while it is reset, checked or prepared is not handed to the caller that waits for it', async () => {
+  const gate = () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    return { promise, open: () => resolve() }
+  }
+  const resetting = gate()
+  const reset = make({ maxSize: 1, afterRelease: () => resetting.promise })
+  ;(await reset.pool.acquire()).release()
+  const afterReset = reset.pool.acquire()
+  reset.manager.connections[0]!.broken = true
+  resetting.open()
+  expect((await afterReset).connection.id).toBe(2)
+
+  const checked = make({ maxSize: 1, validationBypassMs: 0 })
+  ;(await checked.pool.acquire()).release()
+  const checking = gate()
+  checked.manager.checks.push(checking.promise)
+  const afterCheck = checked.pool.acquire()
+  checked.manager.connections[0]!.broken = true
+  checking.open()
+  expect((await afterCheck).connection.id).toBe(2)
+
+  const preparing = gate()
+  const prepared = make({ maxSize: 2, afterConnect: ({ id }) => (id === 1 ? preparing.promise : undefined) })
+  const afterPrepare = prepared.pool.acquire()
+  await settle()
+  prepared.manager.connections[0]!.broken = true
+  preparing.open()
+  expect((await afterPrepare).connection.id).toBe(2)
+
+  const adding = gate()
+  const added = make({ maxSize: 1, afterConnect: ({ id }) => (id === 99 ? adding.promise : undefined) })
+  const connection = { id: 99, broken: false, invalid: false, open: true, lost: () => {} }
+  expect(added.pool.add(connection)).toBe('added')
+  const afterAdd = added.pool.acquire()
+  connection.broken = true
+  adding.open()
+  expect((await afterAdd).connection.id).toBe(1)
+})
+
+test('minIdle is kept ready also while connections are handed out at once', async () => {
+  const { pool, manager } = make({ maxSize: 5, minIdle: 2 })
+  await settle()
+  using first = await pool.acquire()
+  await settle()
+  expect(pool.state()).toMatchObject({ inUse: 1, idle: 2 })
+  using second = pool.tryAcquire()
+  await settle()
+  expect(pool.state()).toMatchObject({ inUse: 2, idle: 2 })
+  expect([first.connection.id, second?.connection.id, manager.open]).toEqual([1, 2, 4])
+})

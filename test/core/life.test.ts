@@ -315,6 +315,7 @@ test('promise 23: at its deadline close closes by force, counts it as abandoned 
   await settle()
   const lease = await pool.acquire()
   ;(await pool.acquire()).release()
+  await settle()
   const closing = pool.close({ timeoutMs: 1_000 })
   await clock.advance(999)
   expect(manager.open).toBe(1)
