@@ -7,6 +7,7 @@ export function checkInvariants(life: Life, isQuiet: boolean): string | undefine
   return (
     counts(life) ??
     sizes(life) ??
+    attempts(life) ??
     statistics(life) ??
     (isQuiet ? (queue(life) ?? deadlines(life) ?? demand(life)) : undefined)
   )
@@ -32,6 +33,15 @@ function sizes(life: Life): string | undefined {
   return taken > life.allowed
     ? `${taken} connections are there (${server.counted} at the server), allowed are ${life.allowed}`
     : undefined
+}
+
+// Never more than maxConnecting attempts; after a failure those that were under way, and then one at a time.
+function attempts(life: Life): string | undefined {
+  const { maxConnecting = Infinity } = life.plan.options
+  const { opening } = life.pool.state()
+  if (opening > maxConnecting) return `${opening} are being opened, maxConnecting is ${maxConnecting}`
+  const allowed = Math.max(1, life.allowedOpening)
+  return opening > allowed ? `${opening} are being opened at once after a failure` : undefined
 }
 
 function statistics({ pool }: Life): string | undefined {

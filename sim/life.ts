@@ -59,11 +59,13 @@ export class Life {
   readonly #tellsStory: boolean
   /** The most real connections that may be there now: falls with maxSize only as fast as they are closed. */
   allowed: number
+  /** The most attempts that may be under way after a failure: those that were, and then one at a time. */
+  allowedOpening: number = Infinity
   closing: Promise<unknown> | undefined = undefined
   #step = 0
   #found: Violation | undefined = undefined
   // The callers to whom the pool has handed a connection, whose promises have not told them yet.
-  readonly #handed: number[] = []
+  readonly #handed: { readonly caller: number; readonly step: number }[] = []
   #joining: number | undefined = undefined
   #doubt: { readonly head: number; readonly refused: number } | undefined = undefined
   #isTrying = false
@@ -102,7 +104,7 @@ export class Life {
     const stopListening = this.#listen()
     try {
       for (const step of this.plan.steps) {
-        this.#step++
+        this.server.step = ++this.#step
         await this.#do(step)
         // Some things must hold between any two microtasks, others once all that follows has happened.
         this.#look(false)
@@ -162,7 +164,7 @@ export class Life {
         if (connection === undefined) return
         this.#tell(`  #${connection.id}`)
         if (step.do === 'spoil') connection.invalid = true
-        else connection.broken = true
+        else connection.brokenAt ??= this.#step
         if (step.do === 'lose') {
           connection.reportedLost = true
           connection.lost(new Error('lost'))
@@ -245,7 +247,7 @@ export class Life {
     const expected = pool.state().statistics.acquires.direct > direct ? next : undefined
     void acquired.then(
       (lease) => {
-        this.#isNext(caller)
+        this.#isNext(caller, lease.connection)
         this.#settle(caller)
         this.#granted(lease)
         if (expected !== undefined && lease.connection !== expected)
@@ -265,13 +267,25 @@ export class Life {
     const next = this.model.next()
     if (next === undefined) return
     this.model.leaves(next)
-    this.#handed.push(next)
+    this.#handed.push({ caller: next, step: this.#step })
   }
 
-  #isNext(caller: Caller): void {
-    const expected = this.#handed.shift()
-    if (this.#knowsOrder && expected !== caller.id)
-      this.#violated(`caller ${caller.id} was served, and next was ${expected ?? 'nobody'}`)
+  #isNext(caller: Caller, connection: SimConnection): void {
+    const handed = this.#handed.shift()
+    if (!this.#knowsOrder) return
+    if (handed?.caller !== caller.id)
+      this.#violated(`caller ${caller.id} was served, and next was ${handed?.caller ?? 'nobody'}`)
+    this.#isFit(connection, handed?.step ?? 0)
+  }
+
+  // Nothing that was known to be no good when it was handed out is handed out.
+  #isFit({ id, brokenAt, condemnedAt, isProven }: SimConnection, step: number): void {
+    const { testOnCheckOut, validationBypassMs } = this.plan.options
+    if ((brokenAt ?? Infinity) < step) this.#violated(`#${id} was handed out broken`)
+    if ((condemnedAt ?? Infinity) < step)
+      this.#violated(`#${id} was handed out though it had failed its check`)
+    if (testOnCheckOut !== false && validationBypassMs === 0 && !isProven)
+      this.#violated(`#${id} was handed out without a check`)
   }
 
   // The idle connection that must go first, where the order of return alone decides.
@@ -295,15 +309,16 @@ export class Life {
     this.callers.push(caller)
     let runs = 0
     const work = async (connection: SimConnection): Promise<void> => {
-      this.#isNext(caller)
+      this.#isNext(caller, connection)
       this.model.takes(connection)
       this.#isHandedOut(connection)
       connection.holders++
       runs++
       if (holdMs > 0) await new Promise<void>((resolve) => this.clock.setTimeout(resolve, holdMs))
       connection.holders--
+      connection.isProven = false
       if (!breaks || runs > 1) return
-      connection.broken = true
+      connection.brokenAt ??= this.#step
       throw new Error('work failed')
     }
     this.#joining = caller.id
@@ -338,6 +353,7 @@ export class Life {
     if (held === undefined) return
     this.#tell(`  #${held.connection.id}`)
     held.connection.holders--
+    held.connection.isProven = false
     const { idle } = this.pool.state()
     give(held)
     if (this.pool.state().idle > idle) this.model.rests(held.connection)
@@ -406,6 +422,7 @@ export class Life {
   }
 
   #close(timeoutMs: number): void {
+    this.server.isClosing = true
     this.closing ??= this.pool.close({ timeoutMs })
     this.model.clear()
   }
@@ -425,13 +442,20 @@ export class Life {
     const listeners = Object.entries({
       [CHANNELS.acquire]: () => this.#handsOut(),
       [CHANNELS.timeout]: () => this.model.expires(),
+      [CHANNELS.close]: ({ reason }: { reason?: string }) => {
+        const { idle, minIdle } = this.pool.state()
+        if (reason === 'idle' && idle < minIdle)
+          this.#violated(`reaped to ${idle} idle, minIdle is ${minIdle}`)
+      },
       [CHANNELS.refuse]: ({ why }: { why?: string }) => {
         // One that is shed is counted before it is told.
         this.#resolveDoubt(why === 'overloaded' ? 1 : 0)
         const leaves = why === 'queueFull' ? this.#joining : this.model.next()
         if (leaves !== undefined) this.model.leaves(leaves)
       },
+      [CHANNELS.open]: () => void (this.allowedOpening = Infinity),
       [CHANNELS.openError]: ({ isFatal }: { isFatal?: boolean }) => {
+        this.allowedOpening = Math.min(this.allowedOpening, this.pool.state().opening)
         this.#resolveDoubt(0)
         const head = this.model.next()
         if ((isFatal === true || !retryConnect) && head !== undefined)

@@ -67,7 +67,9 @@ export class Model {
 
   /** The connection that is handed out next, of those that are fit. */
   nextIdle(): SimConnection | undefined {
-    const fit = this.idle.filter(({ broken, closeBeganAt }) => !broken && closeBeganAt === undefined)
+    const fit = this.idle.filter(
+      ({ brokenAt, closeBeganAt }) => brokenAt === undefined && closeBeganAt === undefined,
+    )
     return this.#strategy === 'fifo' ? fit[0] : fit.at(-1)
   }
 }

@@ -9,8 +9,8 @@ export interface SimConnection {
   readonly lost: (error?: unknown) => void
   /** `stray`: its connect was given up before the pool had it; `caller`: by dedicated, detach or a refused add. */
   owner: 'pool' | 'stray' | 'caller'
-  /** hasBroken says so. */
-  broken: boolean
+  /** hasBroken says so, since this step. */
+  brokenAt: number | undefined
   /** Only isValid finds out. */
   invalid: boolean
   /** The driver has told of its end. */
@@ -18,6 +18,10 @@ export interface SimConnection {
   /** When manager.close was called; undefined: not yet. */
   closeBeganAt: number | undefined
   closed: boolean
+  /** A check, a hook or a reset said, at this step, that it is no good. */
+  condemnedAt: number | undefined
+  /** isValid has passed since it was last returned; a new one needs none. */
+  isProven: boolean
   /** How many borrowers hold it at the moment. */
   holders: number
 }
@@ -34,6 +38,10 @@ export class SimServer {
   isUp = true
   /** Set for the connect of dedicated, which begins within the call. */
   isDedicated = false
+  /** How far the plan is. */
+  step = 0
+  /** The pool was told to close: it may take what is held. */
+  isClosing = false
   /** What the pool did that no pool may do. */
   readonly faults: string[] = []
   readonly #random: Random
@@ -76,11 +84,12 @@ export class SimServer {
           `the check of #${connection.id}`,
           this.#limits.validationTimeoutMs,
           signal,
-          () => this.isUp && !connection.invalid && !connection.broken,
+          () => this.isUp && !connection.invalid && connection.brokenAt === undefined,
+          connection,
         )
         return answer as Promise<boolean>
       },
-      hasBroken: (connection) => connection.broken,
+      hasBroken: (connection) => connection.brokenAt !== undefined,
       close: (connection) => this.#close(connection),
       isFatal: (error) => (error as { fatal?: boolean }).fatal === true,
     }
@@ -93,6 +102,7 @@ export class SimServer {
           this.#limits.validationTimeoutMs,
           signal,
           () => true,
+          connection,
         ) as Promise<boolean>
       }
     }
@@ -108,6 +118,7 @@ export class SimServer {
         this.#limits.validationTimeoutMs,
         undefined,
         () => true,
+        name === 'beforeClose' || name === 'afterConnect' ? undefined : connection,
       ) as Promise<boolean>
     }
   }
@@ -122,7 +133,9 @@ export class SimServer {
       id: this.connections.length + 1,
       lost,
       owner: 'pool',
-      broken: false,
+      brokenAt: undefined,
+      condemnedAt: undefined,
+      isProven: true,
       invalid: false,
       reportedLost: false,
       closeBeganAt: undefined,
@@ -153,6 +166,8 @@ export class SimServer {
 
   #close(connection: SimConnection): Promise<void> {
     if (connection.closeBeganAt !== undefined) this.faults.push(`#${connection.id} was closed twice`)
+    if (connection.holders > 0 && !this.isClosing)
+      this.faults.push(`#${connection.id} was closed while somebody holds it`)
     connection.closeBeganAt = this.#clock.now()
     return this.#call(
       'close',
@@ -172,19 +187,28 @@ export class SimServer {
     limitMs: number,
     signal: AbortSignal | undefined,
     give: () => unknown,
+    // Whose fate the answer decides.
+    subject?: SimConnection,
   ): unknown {
     const behaviour: Behaviour = this.#random.weighted(this.#moods[mood])
     const error = Object.assign(new Error(`${what} failed`), { fatal: this.#random.chance(0.1) })
     if (behaviour !== 'ok') this.#tell(`${what} will be: ${behaviour}`)
     const fail = (): never => {
+      if (subject !== undefined) subject.condemnedAt ??= this.step
       // A close that fails has closed it all the same.
       if (mood === 'close') give()
       throw error
     }
+    const answer = (): unknown => {
+      const value = give()
+      if (subject !== undefined && value === false) subject.condemnedAt ??= this.step
+      else if (subject !== undefined && mood === 'isValid') subject.isProven = true
+      return value
+    }
     switch (behaviour) {
       case 'ok':
         // Some managers answer within the call.
-        return mood !== 'connect' && this.#random.chance(0.3) ? give() : Promise.resolve().then(give)
+        return mood !== 'connect' && this.#random.chance(0.3) ? answer() : Promise.resolve().then(answer)
       case 'throw':
         return fail()
       case 'fail':
@@ -192,6 +216,7 @@ export class SimServer {
       case 'refuse':
         return Promise.resolve(mood === 'connect' ? undefined : false).then((value) => {
           if (mood === 'close') give()
+          if (subject !== undefined) subject.condemnedAt ??= this.step
           return value
         })
       default: {
@@ -200,7 +225,7 @@ export class SimServer {
           const settle = (isOk: boolean): void => {
             if (hasStopped) return
             try {
-              resolve(isOk ? give() : fail())
+              resolve(isOk ? answer() : fail())
             } catch (thrown) {
               reject(thrown)
             }
