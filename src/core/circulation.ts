@@ -173,7 +173,11 @@ export class Circulation<C> {
         (outcome) => {
           if (!this.#checks.accepts(outcome)) this.#discard(slot, 'hook')
           else if (isWithinCall) lease = this.#leaseIdle(slot, now, trace)
-          else this.#offer(slot, true)
+          else {
+            // Not checked: whoever waits gets it as any idle one.
+            this.#rest(slot)
+            this.refill()
+          }
         },
       )
       isWithinCall = false

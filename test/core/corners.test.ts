@@ -312,3 +312,24 @@ test('minIdle is kept ready also while connections are handed out at once', asyn
   expect(pool.state()).toMatchObject({ inUse: 2, idle: 2 })
   expect([first.connection.id, second?.connection.id, manager.open]).toEqual([1, 2, 4])
 })
+
+test('an idle connection whose hook outlasts tryAcquire is checked before it goes to a caller that waits', async () => {
+  const hooks: (() => void)[] = []
+  const { pool, manager } = make({
+    maxSize: 1,
+    validationBypassMs: 0,
+    beforeAcquire: () =>
+      hooks.length === 0 ? undefined : new Promise<void>((resolve) => hooks.push(resolve)),
+  })
+  ;(await pool.acquire()).release()
+  await settle()
+  hooks.push(() => {})
+  expect(pool.tryAcquire()).toBeUndefined()
+  const waiting = pool.acquire()
+  const checks = manager.calls.isValid
+  hooks.pop()?.()
+  await settle()
+  expect(manager.calls.isValid).toBe(checks + 1)
+  hooks.pop()?.()
+  expect((await waiting).connection.id).toBe(1)
+})
