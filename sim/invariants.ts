@@ -9,7 +9,8 @@ export function checkInvariants(life: Life, isQuiet: boolean): string | undefine
     sizes(life) ??
     attempts(life) ??
     statistics(life) ??
-    (isQuiet ? (queue(life) ?? deadlines(life) ?? demand(life)) : undefined)
+    stuck(life) ??
+    (isQuiet ? (queue(life) ?? deadlines(life) ?? demand(life) ?? lost(life) ?? retry(life)) : undefined)
   )
 }
 
@@ -88,4 +89,52 @@ function demand({ pool, plan }: Life): string | undefined {
   if (waiting === 0 && idle + opening + checking < minIdle)
     return `${idle} are idle and ${opening} being opened, minIdle is ${minIdle}`
   return undefined
+}
+
+// No connection is in between for longer than the time that its calls may take. A timer counts in whole milliseconds.
+function stuck({ pool, clock, doing, plan }: Life): string | undefined {
+  const { connectTimeoutMs, validationTimeoutMs, closeTimeoutMs } = pool.options
+  const longest: Readonly<Record<string, number>> = {
+    opening: connectTimeoutMs + validationTimeoutMs + closeTimeoutMs,
+    // isValid, beforeAcquire, and both once more for one who retries; a check in the background begins anew unseen.
+    checking: plan.options.keepaliveMs === undefined ? 4 * validationTimeoutMs : Infinity,
+    returning: 2 * validationTimeoutMs,
+    closing: validationTimeoutMs + closeTimeoutMs,
+  }
+  const present = pool.look().connections
+  const ids = new Set(present.map(({ connection }) => connection))
+  for (const id of doing.keys()) if (!ids.has(id)) doing.delete(id)
+  for (const { connection, doing: doingNow, uses } of present) {
+    const what = `${doingNow} for use ${uses}`
+    const before = doing.get(connection)
+    if (before?.what !== what) doing.set(connection, { what, since: clock.now() })
+    else if (clock.now() - before.since > (longest[doingNow] ?? Infinity) + 4)
+      return `${doingNow} of a connection has taken ${clock.now() - before.since} ms`
+  }
+  return undefined
+}
+
+// One that its driver reported lost is not kept.
+function lost({ server, plan }: Life): string | undefined {
+  if (plan.hooks.length > 0) return undefined
+  const kept = server.connections.find(
+    ({ owner, reportedLost, holders, closeBeganAt }) =>
+      owner === 'pool' && reportedLost && holders === 0 && closeBeganAt === undefined,
+  )
+  return kept === undefined ? undefined : `#${kept.id} was reported lost and is kept`
+}
+
+// An attempt that is due is made, where somebody waits and there is room.
+function retry(life: Life): string | undefined {
+  const { pool, clock } = life
+  const { waiting, paused, closed, connections, opening, closing, maxSize } = pool.state()
+  const isWanted =
+    waiting > 0 && !paused && !closed && connections + opening + closing < maxSize && opening === 0
+  if (!isWanted || pool.look().retryInMs !== 0) {
+    life.retryDueAt = undefined
+    return undefined
+  }
+  life.retryDueAt ??= clock.now()
+  const since = clock.now() - life.retryDueAt
+  return since > 2 ? `an attempt has been due for ${since} ms` : undefined
 }

@@ -61,6 +61,10 @@ export class Life {
   allowed: number
   /** The most attempts that may be under way after a failure: those that were, and then one at a time. */
   allowedOpening: number = Infinity
+  /** What each connection does, and since when it does so. */
+  readonly doing: Map<number, { readonly what: string; readonly since: number }> = new Map()
+  /** Since when a retry is due; undefined: none is. */
+  retryDueAt: number | undefined = undefined
   closing: Promise<unknown> | undefined = undefined
   #step = 0
   #found: Violation | undefined = undefined
@@ -69,6 +73,7 @@ export class Life {
   #joining: number | undefined = undefined
   #doubt: { readonly head: number; readonly refused: number } | undefined = undefined
   #isTrying = false
+  #clearedAt = -1
   // A retry joins the queue within run, where nobody sees it.
   readonly #knowsOrder: boolean
   // What comes back within run, or from elsewhere, is not seen to do so.
@@ -165,7 +170,7 @@ export class Life {
         this.#tell(`  #${connection.id}`)
         if (step.do === 'spoil') connection.invalid = true
         else connection.brokenAt ??= this.#step
-        if (step.do === 'lose') {
+        if (step.do === 'lose' && connection.lost !== undefined) {
           connection.reportedLost = true
           connection.lost(new Error('lost'))
         }
@@ -188,6 +193,7 @@ export class Life {
         void pool.resize({ maxSize: step.maxSize, minIdle: step.minIdle }).catch(() => {})
         return
       case 'clear':
+        this.#clearedAt = this.#step
         return pool.clear()
       case 'pause':
         return pool.pause()
@@ -279,9 +285,11 @@ export class Life {
   }
 
   // Nothing that was known to be no good when it was handed out is handed out.
-  #isFit({ id, brokenAt, condemnedAt, isProven }: SimConnection, step: number): void {
+  #isFit({ id, brokenAt, condemnedAt, isProven, bornAt }: SimConnection, step: number): void {
     const { testOnCheckOut, validationBypassMs } = this.plan.options
     if ((brokenAt ?? Infinity) < step) this.#violated(`#${id} was handed out broken`)
+    if (bornAt < this.#clearedAt && step > this.#clearedAt)
+      this.#violated(`#${id} was handed out after clear()`)
     if ((condemnedAt ?? Infinity) < step)
       this.#violated(`#${id} was handed out though it had failed its check`)
     if (testOnCheckOut !== false && validationBypassMs === 0 && !isProven)
@@ -314,7 +322,7 @@ export class Life {
       this.#isHandedOut(connection)
       connection.holders++
       runs++
-      if (holdMs > 0) await new Promise<void>((resolve) => this.clock.setTimeout(resolve, holdMs))
+      if (holdMs > 0) await new Promise<void>((resolve) => this.clock.after(holdMs, resolve))
       connection.holders--
       connection.isProven = false
       if (!breaks || runs > 1) return
@@ -372,7 +380,7 @@ export class Life {
   }
 
   async #microtasks(count: number): Promise<void> {
-    for (let turn = 0; turn < count; turn++) await undefined
+    for (let turn = 0; turn < count; turn++) await Promise.resolve()
   }
 
   #look(isQuiet: boolean): void {
@@ -383,6 +391,7 @@ export class Life {
 
   // Whatever the plan was, a pool can be closed, and then nothing is left.
   async #end(): Promise<void> {
+    const { plan } = this
     this.#step++
     this.#tell('the end')
     if (this.closing === undefined) {
@@ -393,9 +402,14 @@ export class Life {
     let isClosed = false
     void this.closing?.then(() => (isClosed = true))
     const until = this.clock.now() + 30_000
-    while (this.clock.runNext(until)) await this.#microtasks(5)
+    while (!isClosed && this.clock.runNext(until)) await this.#microtasks(5)
     await this.#quiet()
     if (!isClosed) this.#violated('close never ended')
+    const isAlone =
+      plan.hooks.length === 0 &&
+      plan.moods.close.ok === 100 &&
+      !plan.steps.some((step) => step.do === 'dedicated')
+    if (isAlone && this.clock.timers > 0) this.#violated(`${this.clock.timers} timers are left after close`)
     this.#look(true)
     const left = this.callers.find(({ settled }) => !settled)
     if (left !== undefined && !left.isRun) this.#violated(`caller ${left.id} still waits after the end`)

@@ -10,6 +10,7 @@ const HELP = `Lives whole lives of a pool, each a function of its seed, and look
   --seeds N   how many lives (1 to 1000000000; default 10000)
   --from S    the first seed (default: by chance, printed)
   --seed S    one life, its story told
+  --brief     do not shrink what is found
   --help      print this`
 
 process.exitCode = await main(process.argv.slice(2))
@@ -20,7 +21,7 @@ async function main(argv: string[]): Promise<number> {
     const text = { type: 'string' } as const
     ;({ values } = parseArgs({
       args: argv,
-      options: { seeds: text, from: text, seed: text, help: { type: 'boolean' } },
+      options: { seeds: text, from: text, seed: text, brief: { type: 'boolean' }, help: { type: 'boolean' } },
     }))
     if (values.help === true) {
       console.log(HELP)
@@ -29,23 +30,22 @@ async function main(argv: string[]): Promise<number> {
     const one = whole('seed', values.seed, 0, 2 ** 32 - 1)
     if (one !== undefined) return await tellOne(one)
     const seeds = whole('seeds', values.seeds, 1, 1e9) ?? 10_000
-    return await search(
-      whole('from', values.from, 0, 2 ** 32 - 1) ?? Math.floor(Math.random() * 2 ** 31),
-      seeds,
-    )
+    const from = whole('from', values.from, 0, 2 ** 32 - 1) ?? Math.floor(Math.random() * 2 ** 31)
+    return await search(from, seeds, values.brief === true)
   } catch (error) {
     console.error(`cenote sim: ${(error as Error).message.split('. ')[0]}`)
     return 2
   }
 }
 
-async function search(from: number, seeds: number): Promise<number> {
+async function search(from: number, seeds: number, isBrief: boolean): Promise<number> {
   const startedAt = performance.now()
   console.log(`seeds ${from} to ${from + seeds - 1}`)
   for (let seed = from; seed < from + seeds; seed++) {
     const failure = await fails(planOf(seed))
     if (failure !== undefined) {
-      console.log(`seed ${seed} failed: ${failure.violation.message}; shrinking …`)
+      console.log(`seed ${seed} failed: ${failure.violation.message}`)
+      if (isBrief) return 1
       console.log(tell(await shrink(failure)))
       return 1
     }

@@ -6,9 +6,12 @@ import type { SimClock } from './sim-clock.ts'
 /** A connection as the server has it. */
 export interface SimConnection {
   readonly id: number
-  readonly lost: (error?: unknown) => void
+  /** How its driver tells of its end; one that was added cannot. */
+  readonly lost: ((error?: unknown) => void) | undefined
   /** `stray`: its connect was given up before the pool had it; `caller`: by dedicated, detach or a refused add. */
   owner: 'pool' | 'stray' | 'caller'
+  /** The step at which its connect began. */
+  readonly bornAt: number
   /** hasBroken says so, since this step. */
   brokenAt: number | undefined
   /** Only isValid finds out. */
@@ -128,11 +131,12 @@ export class SimServer {
   }
 
   /** A connection from elsewhere. */
-  make(lost: () => void = () => {}): SimConnection {
+  make(lost?: () => void, bornAt: number = this.step): SimConnection {
     const connection: SimConnection = {
       id: this.connections.length + 1,
       lost,
       owner: 'pool',
+      bornAt,
       brokenAt: undefined,
       condemnedAt: undefined,
       isProven: true,
@@ -147,7 +151,7 @@ export class SimServer {
   }
 
   #connect({ signal, lost }: ConnectContext): Promise<SimConnection> {
-    const isDedicated = this.isDedicated
+    const { isDedicated, step: bornAt } = this
     return this.#call(
       'connect',
       isDedicated ? 'the dedicated connect' : 'a connect',
@@ -155,7 +159,7 @@ export class SimServer {
       signal,
       () => {
         if (!this.isUp) throw new Error('the server is down')
-        const connection = this.make(lost)
+        const connection = this.make(lost, bornAt)
         connection.owner = isDedicated ? 'caller' : signal.aborted ? 'stray' : 'pool'
         // What the pool has not taken yet when it gives up will be closed, but does not count.
         if (!isDedicated) signal.addEventListener('abort', () => (connection.owner = 'stray'))
@@ -237,9 +241,9 @@ export class SimServer {
               reject(signal.reason as Error)
             })
           }
-          if (behaviour === 'late') this.#clock.setTimeout(() => settle(true), this.#random.whole(1, 15))
+          if (behaviour === 'late') this.#clock.after(this.#random.whole(1, 15), () => settle(true))
           else if (behaviour === 'tooLate')
-            this.#clock.setTimeout(() => settle(true), limitMs + this.#random.whole(0, 30))
+            this.#clock.after(limitMs + this.#random.whole(0, 30), () => settle(true))
           else if (behaviour === 'held') this.pending.push({ what, settle })
         })
       }

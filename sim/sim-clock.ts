@@ -5,6 +5,7 @@ interface Timer extends TimerHandle {
   readonly at: number
   readonly order: number
   readonly callback: () => void
+  readonly isPools: boolean
 }
 
 /** Time that the simulation moves: what is due is run one timer at a time, and microtasks between them as the simulation has it. */
@@ -26,14 +27,18 @@ export class SimClock implements Clock {
     return this.#random.next()
   }
 
+  /** Timers of the pool that are set. */
   get timers(): number {
-    return this.#timers.size
+    return [...this.#timers].filter(({ isPools }) => isPools).length
   }
 
   setTimeout(callback: () => void, delayMs: number): TimerHandle {
-    const timer: Timer = { at: this.#now + delayMs, order: this.#order++, callback }
-    this.#timers.add(timer)
-    return timer
+    return this.#add(delayMs, callback, true)
+  }
+
+  /** A timer of the simulation's own. */
+  after(delayMs: number, callback: () => void): void {
+    this.#add(delayMs, callback, false)
   }
 
   clearTimeout(handle: TimerHandle): void {
@@ -56,5 +61,11 @@ export class SimClock implements Clock {
     this.#timers.delete(next)
     next.callback()
     return true
+  }
+
+  #add(delayMs: number, callback: () => void, isPools: boolean): Timer {
+    const timer: Timer = { at: this.#now + delayMs, order: this.#order++, callback, isPools }
+    this.#timers.add(timer)
+    return timer
   }
 }
