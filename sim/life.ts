@@ -31,6 +31,8 @@ export interface Caller {
   /** run: it takes part in nothing but its end. */
   readonly isRun: boolean
   settled: boolean
+  /** The step at which it got a connection within its call. */
+  servedAt: number | undefined
 }
 
 interface Held {
@@ -241,6 +243,7 @@ export class Life {
       controller: controller === this.#shared ? undefined : controller,
       isRun: false,
       settled: false,
+      servedAt: undefined,
     }
     this.callers.push(caller)
     const next = this.#nextIdle()
@@ -250,7 +253,8 @@ export class Life {
     if (!pool.state().closed) model.asks(caller.id, priority, caller.deadline)
     const acquired = pool.acquire({ priority, timeoutMs, signal: controller?.signal })
     this.#joining = undefined
-    const expected = pool.state().statistics.acquires.direct > direct ? next : undefined
+    const isDirect = this.#isServed(caller, direct)
+    const expected = isDirect ? next : undefined
     void acquired.then(
       (lease) => {
         this.#isNext(caller, lease.connection)
@@ -276,8 +280,20 @@ export class Life {
     this.#handed.push({ caller: next, step: this.#step })
   }
 
+  // Whether a caller was served within its call. Then its promise may tell it later than that of one who was served after it.
+  #isServed(caller: Caller, directBefore: number): boolean {
+    if (this.pool.state().statistics.acquires.direct === directBefore) return false
+    const place = this.#handed.findIndex((each) => each.caller === caller.id)
+    if (place !== -1) {
+      this.#handed.splice(place, 1)
+      caller.servedAt = this.#step
+    }
+    return true
+  }
+
   #isNext(caller: Caller, connection: SimConnection): void {
-    const handed = this.#handed.shift()
+    const handed =
+      caller.servedAt === undefined ? this.#handed.shift() : { caller: caller.id, step: caller.servedAt }
     if (!this.#knowsOrder) return
     if (handed?.caller !== caller.id)
       this.#violated(`caller ${caller.id} was served, and next was ${handed?.caller ?? 'nobody'}`)
@@ -313,6 +329,7 @@ export class Life {
       controller: undefined,
       isRun: true,
       settled: false,
+      servedAt: undefined,
     }
     this.callers.push(caller)
     let runs = 0
@@ -333,8 +350,10 @@ export class Life {
     this.#resolveDoubt(0)
     if (!this.pool.state().closed)
       this.model.asks(caller.id, 0, this.clock.now() + this.pool.options.acquireTimeoutMs)
+    const { direct } = this.pool.state().statistics.acquires
     const ran = this.pool.run(work, { retries })
     this.#joining = undefined
+    this.#isServed(caller, direct)
     void ran.then(
       () => this.#settle(caller),
       () => this.#settle(caller),

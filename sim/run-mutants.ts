@@ -58,13 +58,14 @@ if (import.meta.main) process.exitCode = await main()
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: { only: { type: 'string' } } })
   let missed = 0
-  for (const mutant of MUTANTS.filter(({ name }) => name.includes(values.only ?? ''))) {
+  const hunted = MUTANTS.filter(({ name }) => name.includes(values.only ?? ''))
+  for (const mutant of hunted) {
     const { seed, rule } = await hunt(mutant, 1, MOST_SEEDS)
     if (seed === undefined) missed++
     console.log(
       `${seed === undefined ? 'MISSED' : `seed ${String(seed).padStart(5)}`}  ${mutant.name}: ${rule}`,
     )
   }
-  console.log(missed === 0 ? `all ${MUTANTS.length} found` : `${missed} missed`)
+  console.log(missed === 0 ? `all ${hunted.length} found` : `${missed} missed`)
   return missed === 0 ? 0 : 1
 }

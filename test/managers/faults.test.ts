@@ -1,99 +1,36 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+
 import amqplib, { type Channel, type ChannelModel } from 'amqplib'
 import { Redis } from 'ioredis'
+import type { Connection as MariadbConnection } from 'mariadb'
+import mysql from 'mysql2/promise'
+import pg from 'pg'
 import * as redis from 'redis'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 
+import { startMariadb } from '../../servers/mariadb.ts'
+import { startPostgres } from '../../servers/postgres.ts'
 import { type PrivateRabbitmq, startRabbitmq } from '../../servers/rabbitmq.ts'
 import { type PrivateRedis, startRedis } from '../../servers/redis.ts'
 import { type ConnectionManager, Pool } from '../../src/index.ts'
 import { AmqpChannelManager, AmqpConnectionManager } from '../../src/managers/amqplib.ts'
 import { IoredisManager } from '../../src/managers/ioredis.ts'
+import { MariadbManager } from '../../src/managers/mariadb.ts'
+import { Mysql2Manager } from '../../src/managers/mysql2.ts'
+import { type PgClient, PgManager } from '../../src/managers/pg.ts'
 import { RedisManager } from '../../src/managers/redis.ts'
 import { TcpProxy } from '../../src/testing/index.ts'
-
-/** A server of our own, whose connections can be ended by its own means. */
-interface Faulty {
-  readonly port: number
-  killAll(): Promise<unknown>
-  stop(): Promise<void>
-  start(): Promise<void>
-  suspend(): void
-  resume(): void
-  destroy(): Promise<void>
-}
+import { type Fault, type Faulty, FAULTS, faultTable, MANAGERS } from './fault-table.ts'
 
 interface Driven {
-  readonly name: string
+  readonly name: (typeof MANAGERS)[number]
   start(): Promise<Faulty>
   manager(port: number): ConnectionManager<never>
   use(connection: never): Promise<unknown>
 }
 
-interface Fault {
-  readonly name: string
-  strike(server: Faulty, proxy: TcpProxy): unknown
-  /** Ends it, where it does not end by itself. */
-  heal?(server: Faulty, proxy: TcpProxy): unknown
-  /** What those see who were at work with a connection, and those who come while it lasts. */
-  readonly working: 'an answer' | 'an error' | 'silence'
-  readonly newcomers: 'an answer' | 'an error'
-}
-
 const SILENCE_MS = 500
-const FAULTS: readonly Fault[] = [
-  {
-    name: 'killed by the server',
-    strike: (server) => server.killAll(),
-    working: 'an error',
-    newcomers: 'an answer',
-  },
-  { name: 'cut', strike: (_, proxy) => proxy.cut(), working: 'an error', newcomers: 'an answer' },
-  {
-    name: 'cut, and refused for a while',
-    strike: (_, proxy) => {
-      proxy.refuse()
-      proxy.cut()
-    },
-    heal: (_, proxy) => proxy.heal(),
-    working: 'an error',
-    newcomers: 'an error',
-  },
-  {
-    name: 'a black hole',
-    strike: (_, proxy) => proxy.blackhole(),
-    heal: (_, proxy) => proxy.heal(),
-    working: 'silence',
-    newcomers: 'an error',
-  },
-  {
-    name: 'half-open',
-    strike: (_, proxy) => proxy.halfOpen(),
-    heal: (_, proxy) => proxy.heal(),
-    working: 'silence',
-    newcomers: 'an answer',
-  },
-  {
-    name: 'slow: 20 ms each way',
-    strike: (_, proxy) => proxy.slow({ delayMs: 20 }),
-    heal: (_, proxy) => proxy.heal(),
-    working: 'an answer',
-    newcomers: 'an answer',
-  },
-  {
-    name: 'suspended (SIGSTOP)',
-    strike: (server) => server.suspend(),
-    heal: (server) => server.resume(),
-    working: 'silence',
-    newcomers: 'an error',
-  },
-  {
-    name: 'restarted',
-    strike: (server) => server.stop(),
-    heal: (server) => server.start(),
-    working: 'an error',
-    newcomers: 'an error',
-  },
-]
 
 const startFaultyRedis = async (): Promise<Faulty> => {
   const server: PrivateRedis = await startRedis()
@@ -119,9 +56,62 @@ const startFaultyRabbitmq = async (): Promise<Faulty> => {
   }
 }
 
+const startFaultyPostgres = async (): Promise<Faulty> => {
+  const server = await startPostgres()
+  return {
+    ...server,
+    port: Number(new URL(server.url).port),
+    killAll: async () => {
+      const admin = new pg.Client({ connectionString: server.url })
+      await admin.connect()
+      await admin.query(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'",
+      )
+      await admin.end()
+    },
+  }
+}
+const startFaultyMariadb = async (): Promise<Faulty> => {
+  const server = await startMariadb()
+  return {
+    ...server,
+    killAll: async () => {
+      const admin = await mysql.createConnection(server.url)
+      const [rows] = await admin.query<mysql.RowDataPacket[]>(
+        "select id from information_schema.processlist where id <> connection_id() and command <> 'Daemon'",
+      )
+      for (const { id } of rows) await admin.query(`kill ${id}`).catch(() => {})
+      await admin.end()
+    },
+  }
+}
+
 const hasRedis = inject('redisUrl') !== ''
 const hasRabbitmq = inject('amqpUrl') !== ''
+const hasMariadb = inject('mariadbUrl') !== ''
 const DRIVEN: readonly (Driven & { readonly isHere: boolean })[] = [
+  {
+    name: 'PgManager',
+    isHere: true,
+    start: startFaultyPostgres,
+    manager: (port) =>
+      new PgManager(`postgres://postgres:cenote@127.0.0.1:${port}/postgres`, { driver: pg }) as never,
+    use: (client: PgClient) => client.query('select 1'),
+  },
+  {
+    name: 'Mysql2Manager',
+    isHere: hasMariadb,
+    start: startFaultyMariadb,
+    manager: (port) => new Mysql2Manager(`mysql://root:cenote@127.0.0.1:${port}/test`) as never,
+    use: (connection: mysql.Connection) => connection.query('select 1'),
+  },
+  {
+    name: 'MariadbManager',
+    isHere: hasMariadb,
+    start: startFaultyMariadb,
+    manager: (port) => new MariadbManager(`mariadb://root:cenote@127.0.0.1:${port}/test`) as never,
+    use: (connection: MariadbConnection) => connection.query('select 1'),
+  },
   {
     name: 'RedisManager',
     isHere: hasRedis,
@@ -153,6 +143,13 @@ const DRIVEN: readonly (Driven & { readonly isHere: boolean })[] = [
     use: (channel: Channel) => channel.checkExchange('amq.direct'),
   },
 ]
+
+test('the table of docs/managers.md is what is tested here, and every manager is put through it', async () => {
+  expect(DRIVEN.map(({ name }) => name)).toEqual(MANAGERS)
+  const page = await readFile(resolve(import.meta.dirname, '../../docs/managers.md'), 'utf8')
+  expect(page).toContain(faultTable())
+  for (const name of MANAGERS) expect(page).toContain(name)
+})
 
 for (const { name, isHere, start, manager, use } of DRIVEN) {
   describe.skipIf(!isHere)(`${name}: which callers see what`, () => {

@@ -1,0 +1,30 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { expect, inject, test } from 'vitest'
+
+import { runExample } from './run-example.ts'
+
+const url = inject('postgresUrl')
+
+test.skipIf(url === '')('examples/pg.ts', async () => {
+  expect(await runExample('pg.ts', url)).toEqual([
+    'answer 42',
+    '1 connection opened',
+    'gave up: TimeoutError',
+  ])
+})
+
+test('examples/net.ts', async () => {
+  expect(await runExample('net.ts')).toEqual(['HELLO', 'HELLO HELLO', '2 sockets open'])
+})
+
+test('examples/sqlite.ts', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'cenote-example-'))
+  try {
+    expect(await runExample('sqlite.ts', join(folder, 'example.db'))).toEqual(['4 readers saw {"n":1}'])
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
