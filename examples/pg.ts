@@ -10,8 +10,8 @@ const manager = new PgManager(url, {
 })
 await using pool = new Pool(manager, { maxSize: 5 })
 
-const { rows } = await pool.run((client) => client.query('select 40 + 2 as answer'))
-console.log(`answer ${rows[0]?.['answer']}`)
+const { rows } = await pool.run((client) => client.query<{ answer: number }>('select 40 + 2 as answer'))
+console.log(`answer ${rows[0]?.answer}`)
 
 // A transaction that is forgotten is rolled back when its connection comes back.
 await pool.run((client) => client.query('begin'))

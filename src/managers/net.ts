@@ -2,6 +2,7 @@ import { connect as connectTcp, isIP, type NetConnectOpts, type Socket } from 'n
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 
 import type { ConnectContext, ConnectionManager } from '../core/manager.ts'
+import { whileOpen } from './net/while-open.ts'
 
 /** Where a {@link NetManager} connects to; any other option is one of node:net's `connect` (family, localAddress, lookup, …). */
 export interface NetConfig {
@@ -37,7 +38,7 @@ const OPTIONS = ['onConnect', 'isValid', 'isReusable', 'noDelay', 'tcpKeepAliveM
 // How long unsent bytes may delay a close before the socket is destroyed.
 const GRACE_MS = 1_000
 // Errors that no retry will mend: no right to the Unix socket, and what a config gets wrong.
-const FATAL = new Set(['EACCES', 'EPERM', 'ENAMETOOLONG', 'ERR_SOCKET_BAD_PORT'])
+const FATAL = new Set(['EACCES', 'EINVAL', 'EPERM', 'ENAMETOOLONG', 'ERR_SOCKET_BAD_PORT'])
 // Errors of the verification of a certificate (X509_V_ERR_*), and of the two sides' ways of TLS.
 const UNTRUSTED =
   /^(CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_(CA|PURPOSE)|HOSTNAME_MISMATCH|PATH_LENGTH)/
@@ -110,7 +111,7 @@ export class NetManager implements ConnectionManager<Socket> {
       await ready(socket, this.#config.tls ? 'secureConnect' : 'connect')
       this.#tune(socket)
       health.listeners = listenersOf(socket)
-      await this.#options.onConnect?.(socket, signal)
+      await whileOpen(socket, () => this.#options.onConnect?.(socket, signal))
       signal.throwIfAborted()
       if ((await this.#rest(socket, health)) === false)
         throw new Error(`the socket to ${this.#address} was left unusable by onConnect`)
@@ -135,7 +136,8 @@ export class NetManager implements ConnectionManager<Socket> {
     signal.addEventListener('abort', onAbort, { once: true })
     health.written = undefined
     try {
-      return (await this.#options.isValid(socket, signal)) && (await this.#rest(socket, health))
+      const { isValid } = this.#options
+      return (await whileOpen(socket, () => isValid(socket, signal))) && (await this.#rest(socket, health))
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
