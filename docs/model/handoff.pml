@@ -58,6 +58,12 @@ inline offer() {
 
 active [N] proctype Caller() {
   byte me = _pid;
+  /* Some would wait for ever: those are left behind by a wake-up that is lost. */
+  bool patient;
+  if
+  :: patient = true
+  :: patient = false
+  fi;
   atomic {
     if
     :: isClosed -> caller[me] = done
@@ -67,7 +73,7 @@ active [N] proctype Caller() {
     CHECK()
   }
   do
-  :: atomic { caller[me] == waiting ->
+  :: atomic { caller[me] == waiting && !patient ->
       /* It gives up: it leaves the queue from wherever it stands. An attempt that was begun for it goes on. */
 #ifndef LOST_CANCEL
       queue??eval(me);
