@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import mysql from 'mysql2/promise'
 
 import { freePort } from './free-port.ts'
+import { suspend as stopProcesses } from './suspend.ts'
 
 /** A MariaDB of our own, that can be stopped, started again, and kept from answering. */
 export interface PrivateMariadb {
@@ -122,7 +123,7 @@ CREATE DATABASE IF NOT EXISTS test;
     socketPath,
     start,
     stop,
-    suspend: () => void server?.kill('SIGSTOP'),
+    suspend: () => stopProcesses(server?.pid === undefined ? [] : [server.pid]),
     resume: () => void server?.kill('SIGCONT'),
     destroy,
   }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 
 import { freePort } from './free-port.ts'
+import { goOn, suspend as stopProcesses } from './suspend.ts'
 
 /** A PostgreSQL of our own, that can be stopped and started again. */
 export interface PrivatePostgres {
@@ -79,10 +80,11 @@ export async function startPostgres(
   const postmaster = (): number =>
     Number(readFileSync(join(databaseDir, 'postmaster.pid'), 'utf8').split('\n')[0])
   // The postmaster first: while it stands still there are no new backends.
-  const suspend = (): void =>
-    [postmaster(), ...childrenOf(postmaster())].forEach((pid) => signal(pid, 'SIGSTOP'))
-  const resume = (): void =>
-    [...childrenOf(postmaster()), postmaster()].forEach((pid) => signal(pid, 'SIGCONT'))
+  const suspend = (): void => {
+    stopProcesses([postmaster()])
+    stopProcesses(childrenOf(postmaster()))
+  }
+  const resume = (): void => goOn([...childrenOf(postmaster()), postmaster()])
   const destroy = async (): Promise<void> => {
     if (isUp) resume()
     await stop()
@@ -135,15 +137,6 @@ export async function findPostgres(): Promise<string | undefined> {
 function childrenOf(pid: number): number[] {
   const { stdout } = spawnSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
   return stdout.split('\n').filter(Boolean).map(Number)
-}
-
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(pid, name)
-  } catch (error) {
-    // A backend may end between the two steps.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-  }
 }
 
 async function mustBeFree(port: number): Promise<void> {

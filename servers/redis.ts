@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createClient } from 'redis'
 
 import { freePort } from './free-port.ts'
+import { suspend as stopProcesses } from './suspend.ts'
 
 /** A Redis of our own, that can be stopped, started again, and kept from answering. */
 export interface PrivateRedis {
@@ -80,7 +81,7 @@ export async function startRedis(options: { port?: number; flags?: string[] } = 
     port,
     start,
     stop,
-    suspend: () => void server?.kill('SIGSTOP'),
+    suspend: () => stopProcesses(server?.pid === undefined ? [] : [server.pid]),
     resume: () => void server?.kill('SIGCONT'),
     destroy,
   }

@@ -199,6 +199,8 @@ export class GenericPool<R> extends EventEmitter {
     const last = (this.#options.priorityRange || 1) - 1
     const wanted = Math.trunc(Number(priority)) || 0
     this.#pending++
+    // Before the core hands one out, for it keeps so many idle beside it.
+    this.#keepMin()
     try {
       const lease = await this.core.acquire({ priority: wanted < 0 || wanted > last ? last : wanted })
       const { resource } = lease.connection

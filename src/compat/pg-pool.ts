@@ -184,6 +184,7 @@ export class Pool extends EventEmitter implements AsyncDisposable {
 
   async #serve(caller: Caller): Promise<void> {
     this.#waiting.add(caller)
+    this.#keepMin()
     try {
       const lease = await this.#core.acquire()
       // `end` has told the caller, who is gone.
@@ -193,7 +194,16 @@ export class Pool extends EventEmitter implements AsyncDisposable {
       this.#waiting.delete(caller)
       caller.reject(translate(error))
     }
+    this.#keepMin()
     this.#onReturn()
+  }
+
+  // `min` counts what is in use; the core's minIdle does not.
+  #keepMin(): void {
+    if (this.options.min === 0 || this.ending) return
+    const busy = this.#leased.size + this.#waiting.size
+    const minIdle = Math.max(0, Math.min(this.options.min, this.options.max) - busy)
+    if (minIdle !== this.#core.state().minIdle) void this.#core.resize({ minIdle })
   }
 
   #lend(lease: Lease<PgPoolClient>): PgPoolClient {
@@ -223,6 +233,7 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     this.#manager.returned(client)
     this.emit('release', error, client)
     if (this.options.allowExitOnIdle === true) client.unref?.()
+    this.#keepMin()
     if (error === undefined || error === false || error === null) lease.release()
     else lease.destroy()
     this.#onReturn()

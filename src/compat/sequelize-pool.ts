@@ -118,11 +118,12 @@ export class Pool<R> {
   async acquire(): Promise<R> {
     if (this.#isDraining) throw new Error('pool is draining and cannot accept work')
     this.#waiting++
+    // Before the core hands one out, for it keeps so many idle beside it.
+    this.#keepMin()
     try {
       const lease = await this.core.acquire()
       const { resource } = lease.connection
       this.#leases.set(resource, lease)
-      this.#keepMin()
       return resource
     } catch (error) {
       if (error instanceof AcquireTimeoutError) {
@@ -135,6 +136,7 @@ export class Pool<R> {
       throw error instanceof ConnectError ? error.cause : error
     } finally {
       this.#waiting--
+      this.#keepMin()
       this.#onReturn()
     }
   }
@@ -170,7 +172,8 @@ export class Pool<R> {
   // `min` counts what is in use; the core's minIdle does not.
   #keepMin(): void {
     if (this.minSize === 0 || this.#isDraining) return
-    void this.core.resize({ minIdle: Math.max(0, Math.min(this.minSize, this.maxSize) - this.#leases.size) })
+    const minIdle = Math.max(0, Math.min(this.minSize, this.maxSize) - this.#leases.size - this.#waiting)
+    if (minIdle !== this.core.state().minIdle) void this.core.resize({ minIdle })
   }
 
   #end(resource: R, how: (lease: Lease<Box<R>>) => void): void {

@@ -38,6 +38,16 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     expect((await bare.promise).rows).toEqual([{ n: 9 }])
   })
 
+  test('min is kept in all, idle or in use', async () => {
+    const pool = make({ min: 2, max: 5 })
+    await expect.poll(() => pool.idleCount).toBe(2)
+    const clients = [await pool.connect(), await pool.connect()]
+    await pool.query('select 1')
+    expect(pool.totalCount).toBe(3)
+    for (const client of clients) client.release()
+    expect([pool.totalCount, pool.idleCount]).toEqual([3, 3])
+  })
+
   test('connect with a promise and a callback: the same client for each physical connection', async () => {
     const pool = make({ max: 1 })
     const client = await pool.connect()

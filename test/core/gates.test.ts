@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict'
+
 import { afterEach, describe, expect, test } from 'vitest'
 
 import { type ConnectionManager, Pool } from '../../src/index.ts'
@@ -93,8 +95,8 @@ class World {
     try {
       const lease = await this.pool.acquire({ signal: this.callers[index]!.signal })
       const { connection } = lease
-      expect(++connection.holders, 'one holder').toBe(1)
-      expect(connection.closes, 'handed out open').toBe(0)
+      assert.equal(++connection.holders, 1, 'one holder')
+      assert.equal(connection.closes, 0, 'handed out open')
       await settle()
       connection.holders--
       if (this.#gate === 'close' || this.#gate === 'beforeClose') lease.destroy()
@@ -107,13 +109,13 @@ class World {
 
   check(): void {
     const { connections, opening, closing, idle, inUse, waiting, paused, statistics } = this.pool.state()
-    expect(connections).toBe(idle + inUse)
-    expect(connections + opening + closing).toBeLessThanOrEqual(1)
-    if (!paused) expect(Math.min(idle, waiting)).toBe(0)
+    assert.equal(connections, idle + inUse)
+    assert(connections + opening + closing <= 1)
+    if (!paused) assert.equal(Math.min(idle, waiting), 0)
     const { started, direct, waited, timedOut, aborted, refused, pending } = statistics.acquires
-    expect(started).toBe(direct + waited + timedOut + aborted + refused + pending)
+    assert.equal(started, direct + waited + timedOut + aborted + refused + pending)
     const closed = Object.values(statistics.closed).reduce((sum, each) => sum + each, 0)
-    expect(statistics.connects.opened).toBe(connections + statistics.detached + closed)
+    assert.equal(statistics.connects.opened, connections + statistics.detached + closed)
   }
 
   #pass(gate: Gate, give: () => unknown): unknown {
@@ -153,7 +155,7 @@ class World {
 
 const rejections: unknown[] = []
 process.on('unhandledRejection', (reason) => rejections.push(reason))
-afterEach(() => expect(rejections.splice(0)).toEqual([]))
+afterEach(() => assert.deepEqual(rejections.splice(0), []))
 
 describe.each(GATES)('at the gate %s', (gate) => {
   test.each(FATES)(

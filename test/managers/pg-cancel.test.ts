@@ -91,11 +91,13 @@ describe.skipIf(url === '')('cancellable on a real PostgreSQL', () => {
       counts.later++
       await aborted
     }
+    // Until both kinds have been met often: how often each comes depends on how fast the machine is.
     const worker = async (): Promise<void> => {
-      for (let i = 0; i < 150; i++) await round()
+      for (let i = 0; i < 150 || (i < 3_000 && Math.min(counts.cancelled, counts.finished) <= 10); i++)
+        await round()
     }
     await Promise.all([worker(), worker()])
-    expect(counts.later, `seed ${seed}`).toBe(300)
+    expect(counts.later, `seed ${seed}`).toBe(counts.cancelled + counts.finished)
     expect(
       Math.min(counts.cancelled, counts.finished),
       `seed ${seed}: ${JSON.stringify(counts)}`,
