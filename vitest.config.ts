@@ -6,6 +6,8 @@ export default defineConfig({
     globalSetup: ['test/servers.setup.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // A machine that does several things at once is slow, and not wrong.
+    expect: { poll: { timeout: 10_000 } },
     pool: 'forks',
     maxWorkers: 2,
     execArgv: ['--expose-gc'],

@@ -80,13 +80,19 @@ export async function startPostgres(
   const postmaster = (): number =>
     Number(readFileSync(join(databaseDir, 'postmaster.pid'), 'utf8').split('\n')[0])
   // The postmaster first: while it stands still there are no new backends.
+  let isSuspended = false
   const suspend = (): void => {
+    isSuspended = true
     stopProcesses([postmaster()])
     stopProcesses(childrenOf(postmaster()))
   }
-  const resume = (): void => goOn([...childrenOf(postmaster()), postmaster()])
+  const resume = (): void => {
+    isSuspended = false
+    goOn([...childrenOf(postmaster()), postmaster()])
+  }
   const destroy = async (): Promise<void> => {
-    if (isUp) resume()
+    // One that a Ctrl-C has ended already has no file that tells its number.
+    if (isSuspended) resume()
     await stop()
     process.removeListener('exit', killOnExit)
     await rm(databaseDir, { recursive: true, force: true })
