@@ -242,6 +242,8 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     const second = await inspect({ pools: [pool], port: first.port })
     cleanups.push(() => second.close())
     await expect.poll(() => page.locator('#link').textContent(), { timeout: 10_000 }).toBe('live')
+    // Before its inspector, or it would complain of that one too.
+    await page.context().close()
     // The browser itself complains of the lost connection.
     expect(
       complaints
