@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
+import { Random } from '../../sim/random.ts'
 import { Pool, type PoolOptions } from '../../src/index.ts'
 import { inspect } from '../../src/inspector/index.ts'
 import { ScriptedManager, type ScriptedConnection } from '../../src/testing/index.ts'
@@ -306,11 +307,11 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     const { pool: reports } = poolOf({ name: 'reports', maxSize: 4 })
     const inspector = await show(pool, reports)
     let isOver = false
-    const random = mulberry32(7)
+    const random = new Random(7)
     const createOrder = async () => {
       while (!isOver) {
-        await pool.run(() => sleep(20 + random() * 60)).catch(() => {})
-        await sleep(random() * 50)
+        await pool.run(() => sleep(20 + random.next() * 60)).catch(() => {})
+        await sleep(random.next() * 50)
       }
     }
     const callers = Array.from({ length: 14 }, createOrder)
@@ -344,16 +345,6 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     await Promise.all(callers)
   }, 60_000)
 })
-
-function mulberry32(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 // The contrast of two colours as WCAG has it.
 function contrast(one: string, other: string): number {
