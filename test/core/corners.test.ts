@@ -237,14 +237,6 @@ test('a synchronous beforeAcquire makes no caller wait', async () => {
   expect(pool.state().statistics.acquires).toMatchObject({ direct: 1, waited: 1 })
 })
 
-test('close rejects 100,000 waiters at once', async () => {
-  const { pool } = make({ maxSize: 1 })
-  await pool.acquire()
-  const waits = Array.from({ length: 100_000 }, () => pool.acquire().catch((error: Error) => error.name))
-  void pool.close()
-  expect(new Set(await Promise.all(waits))).toEqual(new Set(['PoolClosedError']))
-})
-
 test("a blocked event loop hands out no connection unchecked, and shortens nobody's deadline", async () => {
   const manager = new ScriptedManager()
   const pool = new Pool(manager, { maxSize: 1, validationBypassMs: 20 })

@@ -146,18 +146,6 @@ test('formatState of a pool in trouble: who waits, what was closed and why, and 
   expect(text.split('\n')[0]?.match(/\[.*\]/)?.[0]).toHaveLength(42)
 })
 
-test('a pool of very many connections is explained too', async () => {
-  const manager = {
-    connect: async () => ({}),
-    isValid: () => true,
-    hasBroken: () => false,
-    close: () => {},
-  }
-  const pool = new Pool(manager, { maxSize: 200_000 })
-  await Promise.all(Array.from({ length: 200_000 }, () => pool.acquire()))
-  expect(explain(pool).condition).toBe('healthy')
-})
-
 test('more work than connections is told from connections that do not come back', async () => {
   const { pool, wait } = make({ maxSize: 1 })
   await pool.acquire()
