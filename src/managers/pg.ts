@@ -164,6 +164,7 @@ export class PgManager implements ConnectionManager<PgClient> {
     const health = this.#health.get(client)
     if (health?.broken === true || client._ended === true || client._queryable === false) return true
     if (error === undefined) return false
+    if (isReadTimeout(error)) return true
     const isDemoted = health?.target === 'primary' || health?.target === 'read-write'
     return isFatalMessage(error) || (isDemoted && codeOf(error) === READ_ONLY_TRANSACTION)
   }
@@ -330,6 +331,11 @@ async function run(client: PgClient, statements: readonly string[]): Promise<boo
 
 function isBusy(client: PgClient): boolean {
   return (client._activeQuery ?? null) !== null || (client._queryQueue?.length ?? 0) > 0
+}
+
+// The driver's query_timeout: whether the server is slow or gone, its answer is still due, so nobody can use the connection.
+function isReadTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === 'Query read timeout'
 }
 
 function isFatalMessage(error: unknown): boolean {

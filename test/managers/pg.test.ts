@@ -5,6 +5,7 @@ import { afterEach, describe, expect, inject, test } from 'vitest'
 
 import { isPoolError, Pool, type PoolOptions } from '../../src/index.ts'
 import { type PgClient, PgManager, type PgManagerOptions } from '../../src/managers/pg.ts'
+import { TcpProxy } from '../../src/testing/index.ts'
 
 const url = inject('postgresUrl')
 const pools: Pool<PgClient>[] = []
@@ -40,6 +41,28 @@ describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
     expect((await pool.run((client) => client.query<{ n: number }>('select 1 as n'))).rows).toEqual([
       { n: 1 },
     ])
+  })
+
+  test('a query that its time limit ended has broken its connection, and a retried run is served by a new one', async () => {
+    await using proxy = await TcpProxy.start({ port: Number(new URL(url).port) || 5432 })
+    const behind = new URL(url)
+    behind.host = `${proxy.host}:${proxy.port}`
+    const pool = make({ maxSize: 1 }, {}, { connectionString: behind.href, query_timeout: 200 })
+    await pool.run((client) => client.query('select 1'))
+    // What is sent from now on is swallowed, and nobody tells.
+    proxy.halfOpen()
+    const swallowed = pool.run((client) => client.query('select 1'))
+    await expect(swallowed).rejects.toThrow('Query read timeout')
+    expect(pool.state().statistics.closed).toMatchObject({ broken: 1 })
+    let runs = 0
+    const { rows } = await pool.run(
+      async (client) => {
+        if (++runs === 1) proxy.halfOpen()
+        return await client.query<{ n: number }>('select 1 as n')
+      },
+      { retries: 1 },
+    )
+    expect([rows, runs]).toEqual([[{ n: 1 }], 2])
   })
 
   test('a client that heard FATAL in its query is broken from that moment, and a retried run is served', async () => {

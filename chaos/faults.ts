@@ -1,0 +1,140 @@
+import type { PrivatePostgres } from '../servers/postgres.ts'
+import type { TcpProxy } from '../src/testing/index.ts'
+import type { Order } from './messages.ts'
+
+/** What a fault can do to the server and to the process of each pool. */
+export interface Stage {
+  readonly server: PrivatePostgres
+  /** One a pool. */
+  readonly proxies: readonly TcpProxy[]
+  /** Runs a statement as the superuser, not through a proxy. */
+  sql(text: string): Promise<unknown>
+  /** The role of each pool. */
+  readonly roles: readonly string[]
+  tell(order: Order): void
+}
+
+/** One way in which things go wrong. */
+export interface Fault {
+  readonly name: string
+  readonly holdMs: number
+  begin(stage: Stage): Promise<unknown> | void
+  end?(stage: Stage): Promise<unknown> | void
+}
+
+const backends = (roles: readonly string[]): string =>
+  `pg_stat_activity where usename in (${roles.map((role) => `'${role}'`).join(', ')})`
+const limit = (stage: Stage, connections: number): Promise<unknown> =>
+  stage.sql(stage.roles.map((role) => `alter role ${role} connection limit ${connections}`).join(';'))
+const killAll = ({ sql, roles }: Stage): Promise<unknown> =>
+  sql(`select pg_terminate_backend(pid) from ${backends(roles)}`)
+const heal = ({ proxies }: Stage): Promise<unknown> => Promise.all(proxies.map((proxy) => proxy.heal()))
+
+/** Every way, in the order of the table. */
+export const FAULTS: readonly Fault[] = [
+  {
+    name: 'one backend is killed',
+    holdMs: 0,
+    begin: ({ sql, roles }) =>
+      sql(`select pg_terminate_backend(max(pid)) from ${backends(roles)} group by usename`),
+  },
+  {
+    name: 'half of the backends are killed',
+    holdMs: 0,
+    begin: ({ sql, roles }) =>
+      sql(`select pg_terminate_backend(pid) from ${backends(roles)} and pid % 2 = 0`),
+  },
+  { name: 'all backends are killed', holdMs: 0, begin: killAll },
+  {
+    name: 'the server stops, and starts 2 s later',
+    holdMs: 2_000,
+    begin: ({ server }) => server.stop(),
+    end: ({ server }) => server.start(),
+  },
+  {
+    name: 'the server stands still for 2 s (SIGSTOP)',
+    holdMs: 2_000,
+    begin: ({ server }) => server.suspend(),
+    end: ({ server }) => server.resume(),
+  },
+  {
+    name: 'all backends are killed, and for 2 s the server takes only 2 connections of each pool',
+    holdMs: 2_000,
+    begin: async (stage) => {
+      await limit(stage, 2)
+      await killAll(stage)
+    },
+    end: (stage) => limit(stage, -1),
+  },
+  {
+    name: 'the network resets all connections',
+    holdMs: 0,
+    begin: ({ proxies }) => void proxies.forEach((proxy) => proxy.cut()),
+  },
+  {
+    name: 'the network refuses connections for 2 s, and resets those there are',
+    holdMs: 2_000,
+    begin: ({ proxies }) => {
+      for (const proxy of proxies) {
+        proxy.refuse()
+        proxy.cut()
+      }
+    },
+    end: heal,
+  },
+  {
+    name: 'the network swallows everything for 2 s',
+    holdMs: 2_000,
+    begin: ({ proxies }) => void proxies.forEach((proxy) => proxy.blackhole()),
+    end: heal,
+  },
+  {
+    name: 'the connections of now are half open for ever',
+    holdMs: 500,
+    begin: ({ proxies }) => void proxies.forEach((proxy) => proxy.halfOpen()),
+    end: heal,
+  },
+  {
+    name: 'every byte takes 200 ms for 2 s',
+    holdMs: 2_000,
+    begin: ({ proxies }) => void proxies.forEach((proxy) => proxy.slow({ delayMs: 200 })),
+    end: heal,
+  },
+  {
+    name: 'the event loop of the pool stands still for 1 s',
+    holdMs: 1_000,
+    begin: ({ tell }) => tell({ do: 'block', ms: 1_000 }),
+  },
+  {
+    name: 'the system’s clock jumps 2 hours ahead',
+    holdMs: 0,
+    begin: ({ tell }) => tell({ do: 'jump', ms: 7_200_000 }),
+  },
+  {
+    name: 'the system’s clock jumps 4 hours back',
+    holdMs: 0,
+    begin: ({ tell }) => tell({ do: 'jump', ms: -14_400_000 }),
+  },
+]
+
+/** Every fault once in a random order, then again in another, as long as there is time. At least one. */
+export function schedule(seconds: number, quietMs: number, random: () => number): Fault[] {
+  const chosen: Fault[] = []
+  let leftMs = seconds * 1_000 - quietMs
+  for (;;) {
+    for (const fault of shuffled(FAULTS, random)) {
+      leftMs -= fault.holdMs + quietMs
+      if (leftMs < 0 && chosen.length > 0) return chosen
+      chosen.push(fault)
+    }
+  }
+}
+
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const result = [...items]
+  for (let n = result.length - 1; n > 0; n--) {
+    const other = Math.floor(random() * (n + 1))
+    ;[result[n], result[other]] = [result[other] as T, result[n] as T]
+  }
+  return result
+}
