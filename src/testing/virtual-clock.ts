@@ -12,14 +12,18 @@ interface Timer extends TimerHandle {
  * promises settle between any two timers.
  */
 export class VirtualClock implements Clock {
-  #now = 0
+  #now: number
   #order = 0
   readonly #timers = new Set<Timer>()
   readonly #random: () => number
 
-  /** `random` stands in for Math.random: 0.5 for ever by default, so that jitter is the same in each run. */
-  constructor(random: () => number = () => 0.5) {
+  /**
+   * `random` stands in for Math.random: 0.5 for ever by default, so that jitter is the same in each run. `startMs` is what
+   * `now` gives at first, by default 0: with another, a test notices where a moment is taken for a duration.
+   */
+  constructor(random: () => number = () => 0.5, startMs = 0) {
     this.#random = random
+    this.#now = startMs
   }
 
   now(): number {

@@ -6,7 +6,7 @@ import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '
 
 function make(options: PoolOptions<ScriptedConnection> = {}) {
   const manager = new ScriptedManager()
-  const clock = new VirtualClock()
+  const clock = new VirtualClock(undefined, 1_000_000)
   const pool = new Pool(manager, { clock, ...options })
   return { manager, clock, pool }
 }
@@ -68,7 +68,7 @@ test('lazy_initialization_failure_no_retry (and defect G): the caller sees the e
     name: 'ConnectError',
     cause: new Error('connect 1 failed'),
   })
-  expect(clock.now()).toBe(0)
+  expect(clock.now()).toBe(1_000_000)
 })
 
 test('get_timeout: with the only connection held the next caller fails in time', async () => {

@@ -11,7 +11,7 @@ import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '
 
 function make(options: PoolOptions<ScriptedConnection> = {}) {
   const manager = new ScriptedManager()
-  const clock = new VirtualClock()
+  const clock = new VirtualClock(undefined, 1_000_000)
   const errors: unknown[] = []
   const pool = new Pool(manager, { clock, onError: (error) => void errors.push(error), ...options })
   return { manager, clock, pool, errors }

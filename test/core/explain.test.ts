@@ -7,7 +7,7 @@ import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../sr
 
 function make(options: PoolOptions<ScriptedConnection> = {}) {
   const manager = new ScriptedManager()
-  const clock = new VirtualClock()
+  const clock = new VirtualClock(undefined, 1_000_000)
   const pool = new Pool(manager, { clock, name: 'orders', ...options })
   const wait = (): void => void pool.acquire().catch(() => {})
   return { manager, clock, pool, wait }

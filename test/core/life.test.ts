@@ -5,7 +5,7 @@ import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '
 
 function make(options: PoolOptions<ScriptedConnection> = {}) {
   const manager = new ScriptedManager()
-  const clock = new VirtualClock()
+  const clock = new VirtualClock(undefined, 1_000_000)
   const errors: unknown[] = []
   const pool = new Pool(manager, { clock, onError: (error) => void errors.push(error), ...options })
   return { manager, clock, pool, errors }
@@ -145,7 +145,7 @@ test('promise 19: a leased connection is never cut by age, and is closed when it
 
 test('promise 19: where minIdle needs it, an old connection is replaced before it expires', async () => {
   const manager = new ScriptedManager()
-  const clock = new VirtualClock()
+  const clock = new VirtualClock(undefined, 1_000_000)
   const connect = manager.connect.bind(manager)
   manager.connect = async (context) => {
     await new Promise<void>((resolve) => void clock.setTimeout(resolve, 30))

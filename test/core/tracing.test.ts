@@ -16,7 +16,7 @@ import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../sr
 
 function make(options: PoolOptions<ScriptedConnection> = {}) {
   const manager = new ScriptedManager()
-  const clock = new VirtualClock()
+  const clock = new VirtualClock(undefined, 1_000_000)
   const pool = new Pool(manager, { clock, ...options })
   return { manager, clock, pool }
 }

@@ -1,0 +1,400 @@
+// What exactly: each number, reason, order and word that a user may rely on and that no promise's own test looks at.
+import { channel } from 'node:diagnostics_channel'
+
+import { afterEach, expect, test } from 'vitest'
+
+import { CHANNELS, Pool, PoolError, type PoolOptions } from '../../src/index.ts'
+import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
+
+function make(options: PoolOptions<ScriptedConnection> = {}) {
+  const manager = new ScriptedManager()
+  const clock = new VirtualClock(undefined, 1_000_000)
+  const errors: PoolError[] = []
+  const pool = new Pool(manager, {
+    clock,
+    name: 'exact',
+    onError: (error) => void errors.push(error as PoolError),
+    ...options,
+  })
+  return { manager, clock, pool, errors }
+}
+
+const unsubscribes: (() => void)[] = []
+afterEach(() => unsubscribes.splice(0).forEach((unsubscribe) => unsubscribe()))
+
+/** What is told on a channel from now on, without the pool's name and number. */
+function heard(name: keyof typeof CHANNELS): Record<string, unknown>[] {
+  const messages: Record<string, unknown>[] = []
+  const listen = (message: unknown): void => {
+    const { pool: _, poolId: __, ...payload } = message as Record<string, unknown>
+    messages.push(payload)
+  }
+  const source = channel(CHANNELS[name])
+  source.subscribe(listen)
+  unsubscribes.push(() => source.unsubscribe(listen))
+  return messages
+}
+
+test('durations on the channels are durations', async () => {
+  const { pool, clock } = make({ maxSize: 1, acquireTimeoutMs: 500 })
+  const acquired = heard('acquire')
+  const released = heard('release')
+  const closing = heard('close')
+  const timedOut = heard('timeout')
+  const aborted = heard('abort')
+  const held = await pool.acquire()
+  const controller = new AbortController()
+  const first = pool.acquire()
+  const second = pool.acquire({ timeoutMs: 40 }).catch(() => {})
+  const third = pool.acquire({ signal: controller.signal }).catch(() => {})
+  await clock.advance(30)
+  held.release()
+  const lease = await first
+  await clock.advance(10)
+  await second
+  controller.abort()
+  await third
+  lease.destroy()
+  await settle()
+  expect(acquired).toEqual([
+    { connection: 1, waitMs: 0 },
+    { connection: 1, waitMs: 30 },
+  ])
+  expect(released).toEqual([
+    { connection: 1, heldMs: 30 },
+    { connection: 1, heldMs: 10 },
+  ])
+  expect(closing).toEqual([{ connection: 1, reason: 'destroyed', ageMs: 40 }])
+  expect(timedOut).toEqual([{ phase: 'queue', waitMs: 40 }])
+  expect(aborted).toEqual([{ waitMs: 40 }])
+})
+
+test('a signal that was aborted before is told with no wait, and takes no idle connection', async () => {
+  const { pool } = make()
+  ;(await pool.acquire()).release()
+  const aborted = heard('abort')
+  const acquired = heard('acquire')
+  await expect(pool.acquire({ signal: AbortSignal.abort('gone') })).rejects.toBe('gone')
+  expect([aborted, acquired]).toEqual([[{ waitMs: 0 }], []])
+  expect(pool.state().idle).toBe(1)
+})
+
+test('why a caller is refused is told: the queue is full, or overloaded, with its wait', async () => {
+  const refused = heard('refuse')
+  const full = make({ maxSize: 1, maxWaiting: 1 })
+  await full.pool.acquire()
+  full.pool.acquire().catch(() => {})
+  await expect(full.pool.acquire()).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+  expect(refused).toEqual([{ why: 'queueFull' }])
+  const overload = { targetMs: 10, intervalMs: 100 }
+  const { pool, clock } = make({ maxSize: 1, overload })
+  await pool.acquire()
+  const shed = pool.acquire().catch((error: unknown) => error)
+  await clock.advance(350)
+  expect(await shed).toMatchObject({
+    code: 'OVERLOADED',
+    waitedMs: 300,
+    message: expect.stringMatching(/shed after 300 ms .* for 100 ms .* within 10 ms/),
+  })
+  expect(refused.slice(1)).toEqual([{ why: 'overloaded' }])
+})
+
+test('a stalled queue sheds only those that have waited for more than twice the target', async () => {
+  const { pool, clock } = make({ maxSize: 1, overload: { targetMs: 30, intervalMs: 100 } })
+  await pool.acquire()
+  const outcomes: string[] = []
+  const wait = (name: string): void =>
+    void pool.acquire().then(
+      () => outcomes.push(`${name} served`),
+      (error: PoolError) => outcomes.push(`${name} ${error.code} ${error.state?.waiting}`),
+    )
+  wait('first')
+  await clock.advance(250)
+  wait('late')
+  await clock.advance(50)
+  expect(outcomes).toEqual(['first OVERLOADED 2'])
+  expect(pool.state().waiting).toBe(1)
+  const closing = pool.close({ timeoutMs: 1 })
+  await clock.advance(10)
+  await closing
+  expect([clock.timers, outcomes.at(-1)]).toEqual([0, 'late POOL_CLOSED 1'])
+})
+
+test('failures that belong to no caller say what failed, and carry the state', async () => {
+  const { pool, manager, errors, clock } = make({ maxSize: 1, validationBypassMs: 0 })
+  ;(await pool.acquire()).release()
+  manager.checks.push('fail')
+  manager.closes.push('fail')
+  manager.connects.push('fail')
+  const lease = pool.acquire()
+  await clock.advance(1_000)
+  ;(await lease).release()
+  expect(errors.map(({ code, message }) => [code, message])).toEqual([
+    ['CHECK_FAILED', "isValid of connection 1 of 'exact' failed: isValid failed"],
+    ['CLOSE_FAILED', "close of connection 1 of 'exact' failed: close failed"],
+    ['CONNECT_FAILED', "connect of 'exact' failed: connect 2 failed"],
+  ])
+  expect(errors.every(({ state }) => state?.maxSize === 1)).toBe(true)
+})
+
+test('a connect failure that its caller is told is not reported beside', async () => {
+  const { pool, manager, errors } = make({ retryConnect: false })
+  manager.connects.push('fail')
+  await expect(pool.acquire()).rejects.toMatchObject({ code: 'CONNECT_FAILED' })
+  expect(errors).toEqual([])
+})
+
+test('a call that takes too long is named, with its limit', async () => {
+  const never = (): Promise<never> => new Promise(() => {})
+  const texts = async (
+    options: PoolOptions<ScriptedConnection>,
+    begin: (pool: Pool<ScriptedConnection>) => unknown,
+  ): Promise<string[]> => {
+    const { pool, errors, clock } = make({
+      maxSize: 1,
+      validationTimeoutMs: 50,
+      closeTimeoutMs: 60,
+      ...options,
+    })
+    await begin(pool)
+    await clock.advance(70)
+    void pool.close({ timeoutMs: 0 })
+    return errors.map((error) => String(error.cause ?? error))
+  }
+  const lease = async (pool: Pool<ScriptedConnection>) => (await pool.acquire()).release()
+  expect(await texts({ afterRelease: never }, lease)).toEqual([
+    'TimeLimitError: afterRelease took longer than 50 ms',
+  ])
+  expect(await texts({ beforeAcquire: never }, (pool) => void pool.acquire().catch(() => {}))).toEqual([
+    'TimeLimitError: beforeAcquire took longer than 50 ms',
+  ])
+  const opened = async (pool: Pool<ScriptedConnection>) => (await pool.acquire()).release()
+  expect(
+    await texts({ beforeAcquire: ({ id }) => (id < 0 ? true : never()) }, async (pool) => {
+      pool.add({ id: 7, broken: false, invalid: false, open: true, lost: () => {} })
+      expect(pool.tryAcquire()).toBeUndefined()
+    }),
+  ).toEqual(['TimeLimitError: beforeAcquire took longer than 50 ms'])
+  expect(await texts({ beforeClose: never }, async (pool) => (await pool.acquire()).destroy())).toEqual([
+    'TimeLimitError: beforeClose took longer than 50 ms',
+  ])
+  expect(
+    await texts({ afterConnect: never }, (pool) =>
+      pool.add({ id: 8, broken: false, invalid: false, open: true, lost: () => {} }),
+    ),
+  ).toEqual(['TimeLimitError: afterConnect took longer than 50 ms'])
+  expect(await texts({}, opened)).toEqual([])
+})
+
+test('a beforeClose that fails is reported; one that does not is not', async () => {
+  const { pool, errors } = make({
+    maxSize: 1,
+    beforeClose: ({ id }) => {
+      if (id === 2) throw new Error('beforeClose')
+    },
+  })
+  ;(await pool.acquire()).destroy()
+  ;(await pool.acquire()).destroy()
+  await settle()
+  expect(errors).toEqual([new Error('beforeClose')])
+})
+
+test('a hasBroken that throws counts as broken, and is reported', async () => {
+  const { pool, manager, errors } = make({ maxSize: 1 })
+  const lease = await pool.acquire()
+  manager.hasBroken = () => {
+    throw new Error('hasBroken')
+  }
+  lease.release()
+  expect(errors).toEqual([new Error('hasBroken')])
+  expect(pool.state().statistics.closed.broken).toBe(1)
+})
+
+test('a connection that was just opened and prepared is not checked, also one that was added', async () => {
+  const { pool, manager } = make({ maxSize: 2, validationBypassMs: 0, afterConnect: async () => {} })
+  const first = await pool.acquire()
+  const waiting = pool.acquire()
+  await settle()
+  await waiting
+  expect(manager.calls.isValid).toBe(0)
+  first.destroy()
+  await settle()
+  const third = pool.acquire()
+  await third
+  expect(manager.calls.isValid).toBe(0)
+  for (const afterConnect of [undefined, async () => {}]) {
+    const one = make({ maxSize: 1, validationBypassMs: 0, afterConnect })
+    one.pool.pause()
+    const lease = one.pool.acquire()
+    one.pool.add({ id: 9, broken: false, invalid: false, open: true, lost: () => {} })
+    await settle()
+    one.pool.resume()
+    await lease
+    expect(one.manager.calls.isValid).toBe(1)
+  }
+})
+
+test('one added while somebody waits goes to him unchecked', async () => {
+  for (const afterConnect of [undefined, async () => {}]) {
+    const { pool, manager } = make({ maxSize: 1, validationBypassMs: 0, afterConnect })
+    manager.always.connect = 'fail'
+    const lease = pool.acquire()
+    await settle()
+    expect(pool.add({ id: 9, broken: false, invalid: false, open: true, lost: () => {} })).toBe('added')
+    expect((await lease).connection.id).toBe(9)
+    expect(manager.calls.isValid).toBe(0)
+  }
+})
+
+test('an added connection whose afterConnect fails is closed for the hook', async () => {
+  const { pool, errors } = make({ afterConnect: () => Promise.reject(new Error('afterConnect')) })
+  pool.add({ id: 9, broken: false, invalid: false, open: true, lost: () => {} })
+  await settle()
+  expect(pool.state().statistics.closed.hook).toBe(1)
+  expect(errors).toEqual([new Error('afterConnect')])
+})
+
+test('one that comes back and was reset is checked before the next has it, where each checkout is checked', async () => {
+  const { pool, manager } = make({ maxSize: 1, validationBypassMs: 0, afterRelease: async () => {} })
+  const lease = await pool.acquire()
+  const next = pool.acquire()
+  lease.release()
+  await next
+  expect(manager.calls.isValid).toBe(1)
+})
+
+test('tryAcquire asks neither isValid nor the queue, and nothing of a pool that is paused', async () => {
+  const { pool, manager } = make({ maxSize: 1, validationBypassMs: 0 })
+  ;(await pool.acquire()).release()
+  pool.pause()
+  expect(pool.tryAcquire()).toBeUndefined()
+  pool.resume()
+  expect(pool.tryAcquire()?.connection.id).toBe(1)
+  expect(manager.calls.isValid).toBe(0)
+})
+
+test('tryAcquire goes on to the next when a hook refuses one', async () => {
+  const { pool } = make({ maxSize: 2, queueStrategy: 'fifo', beforeAcquire: ({ id }) => id !== 1 })
+  pool.add({ id: 1, broken: false, invalid: false, open: true, lost: () => {} })
+  pool.add({ id: 2, broken: false, invalid: false, open: true, lost: () => {} })
+  expect(pool.tryAcquire()?.connection.id).toBe(2)
+  expect(pool.state().statistics.closed.hook).toBe(1)
+})
+
+test('a connection that was cleared while its beforeAcquire ran is not handed out', async () => {
+  const gate = Promise.withResolvers<void>()
+  const { pool } = make({ maxSize: 1, beforeAcquire: ({ id }) => (id === 1 ? gate.promise : undefined) })
+  const lease = pool.acquire()
+  await settle()
+  pool.clear()
+  gate.resolve()
+  expect((await lease).connection.id).toBe(2)
+  expect(pool.state().statistics.closed.cleared).toBe(1)
+})
+
+test('callers whose connection is being checked take no place of maxWaiting', async () => {
+  const { pool, manager } = make({ maxSize: 2, validationBypassMs: 0, maxWaiting: 1 })
+  const leases = [await pool.acquire(), await pool.acquire()]
+  for (const lease of leases) lease.release()
+  manager.always.isValid = 'never'
+  const waits = [1, 2, 3, 4].map(() => pool.acquire().catch((error: PoolError) => error.code))
+  await settle()
+  expect(await waits[3]).toBe('QUEUE_FULL')
+  expect(pool.state()).toMatchObject({ waiting: 1, inUse: 2 })
+  void pool.close({ timeoutMs: 0 })
+})
+
+test('a detached connection is told as released, and lets a resize end', async () => {
+  const { pool, clock } = make({ maxSize: 2 })
+  const released = heard('release')
+  const [a, b] = [await pool.acquire(), await pool.acquire()]
+  await clock.advance(5)
+  let isResized = false
+  const resized = pool.resize({ maxSize: 1 }).then(() => (isResized = true))
+  await settle()
+  expect(isResized).toBe(false)
+  a.detach()
+  await resized
+  expect(released).toEqual([{ connection: 1, heldMs: 5 }])
+  b.release()
+})
+
+test('a resize closes the longest idle, and no more than the surplus', async () => {
+  for (const queueStrategy of ['fifo', 'lifo'] as const) {
+    const { pool, manager } = make({ maxSize: 3, queueStrategy })
+    const leases = [await pool.acquire(), await pool.acquire(), await pool.acquire()]
+    for (const lease of [leases[1], leases[2], leases[0]]) lease?.release()
+    await pool.resize({ maxSize: 2 })
+    expect(manager.connections.filter(({ open }) => open).map(({ id }) => id)).toEqual([1, 3])
+  }
+})
+
+test('one that broke while the pool was paused is replaced, not handed out, when it goes on', async () => {
+  const { pool, manager } = make({ maxSize: 1 })
+  ;(await pool.acquire()).release()
+  pool.pause()
+  const lease = pool.acquire()
+  ;(manager.connections[0] as ScriptedConnection).broken = true
+  pool.resume()
+  expect((await lease).connection.id).toBe(2)
+  expect(pool.state().statistics.closed.broken).toBe(1)
+})
+
+test('a lifetime ends at its very millisecond, at a checkout and at a return', async () => {
+  const { pool, clock } = make({
+    maxSize: 1,
+    maxLifetimeMs: 1_000,
+    lifetimeJitter: 0,
+    reapIntervalMs: 100_000,
+  })
+  const held = await pool.acquire()
+  const next = pool.acquire()
+  await clock.advance(1_000)
+  held.release()
+  expect((await next).connection.id).toBe(2)
+  ;(await next).release()
+  await clock.advance(999)
+  const third = await pool.acquire()
+  expect(third.connection.id).toBe(2)
+  third.release()
+  await clock.advance(1)
+  expect((await pool.acquire()).connection.id).toBe(3)
+})
+
+test('a connection that was checked or used a moment ago is not checked, one that was not is', async () => {
+  const { pool, manager, clock } = make({ maxSize: 1, validationBypassMs: 100, keepaliveMs: 1_000 })
+  ;(await pool.acquire()).release()
+  await clock.advance(99)
+  ;(await pool.acquire()).release()
+  expect(manager.calls.isValid).toBe(0)
+  await clock.advance(100)
+  ;(await pool.acquire()).release()
+  expect(manager.calls.isValid).toBe(1)
+})
+
+test('without a wish to look for leaks nobody pays for a stack', async () => {
+  const { pool } = make()
+  await pool.acquire()
+  expect(pool.look().connections.map(({ stack }) => stack)).toEqual([undefined])
+})
+
+test('what the manager says that it connects to can be looked up', () => {
+  const manager = Object.assign(new ScriptedManager(), { server: { system: 'postgresql' } })
+  expect(new Pool(manager).look().server).toEqual({ system: 'postgresql' })
+})
+
+test('a clock with a coarse hand is asked for it at a return, and for the exact time at a checkout', async () => {
+  let exact = 0
+  let coarse = 0
+  const clock = Object.assign(new VirtualClock(), {
+    recent: () => (coarse++, 0),
+  })
+  const now = clock.now.bind(clock)
+  clock.now = () => (exact++, now())
+  const pool = new Pool(new ScriptedManager(), { clock, maxSize: 1 })
+  ;(await pool.acquire()).release()
+  const lease = await pool.acquire()
+  const [exactBefore, coarseBefore] = [exact, coarse]
+  lease.release()
+  expect([exact - exactBefore, coarse > coarseBefore]).toEqual([0, true])
+})
