@@ -1,5 +1,5 @@
 // What exactly: each number, reason, order and word that a user may rely on and that no promise's own test looks at.
-import { channel } from 'node:diagnostics_channel'
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 
 import { afterEach, expect, test } from 'vitest'
 
@@ -397,4 +397,131 @@ test('a clock with a coarse hand is asked for it at a return, and for the exact 
   const [exactBefore, coarseBefore] = [exact, coarse]
   lease.release()
   expect([exact - exactBefore, coarse > coarseBefore]).toEqual([0, true])
+})
+
+test('how long a connect took is told on both channels, and that it failed', async () => {
+  const { pool, manager, clock } = make({ maxSize: 1 })
+  const opened = heard('open')
+  const traces: Record<string, unknown>[] = []
+  const listen = (trace: unknown): void => void traces.push({ ...(trace as object) })
+  subscribe('tracing:cenote:open:asyncEnd', listen)
+  unsubscribes.push(() => unsubscribe('tracing:cenote:open:asyncEnd', listen))
+  const gate = Promise.withResolvers<void>()
+  manager.connects.push('fail', gate.promise)
+  const lease = pool.acquire()
+  await clock.advance(1_000)
+  gate.resolve()
+  await lease
+  const [failed, went] = traces
+  expect(failed).toMatchObject({ connection: 1, connectMs: 0, error: 'Error' })
+  expect(went).toMatchObject({ connection: 2 })
+  expect(went).not.toHaveProperty('error')
+  expect(opened).toEqual([{ connection: 2, connectMs: went?.['connectMs'] }])
+  expect(went?.['connectMs']).toBeGreaterThan(500)
+  expect(went?.['connectMs']).toBeLessThan(1_000)
+})
+
+test('attempts that fail follow the backoff to the millisecond, and it can be looked up when the next is due', async () => {
+  const { pool, manager, clock } = make({ maxSize: 4, connectBackoff: { minMs: 100, maxMs: 1_000 } })
+  manager.always.connect = 'fail'
+  const waiting = [1, 2, 3].map(() => pool.acquire().catch(() => {}))
+  const due: (number | undefined)[] = []
+  const attempts: number[] = []
+  for (let n = 0; n < 4; n++) {
+    await settle()
+    due.push(pool.look().retryInMs)
+    attempts.push(manager.calls.connect)
+    await clock.advance(30)
+    expect(pool.look().retryInMs).toBe((due.at(-1) ?? 0) - 30)
+    await clock.advance((due.at(-1) ?? 0) - 30)
+  }
+  // Half of the way from 100 to 200, as the outage is young; attempts that began together lengthen it once.
+  expect(due).toEqual([150, 150, 150, 150])
+  expect(attempts).toEqual([2, 3, 4, 5])
+  await clock.advance(28_000)
+  for (const last = manager.calls.connect; manager.calls.connect === last;) await clock.advance(1)
+  await settle()
+  expect(pool.look().retryInMs).toBeCloseTo(550, -1)
+  manager.always.connect = 'ok'
+  await clock.advance(2_000)
+  await Promise.all(waiting)
+  expect(pool.look()).toMatchObject({ retryInMs: undefined, connectError: undefined })
+})
+
+test('close leaves no attempt, no timer and no connection: each attempt is told why', async () => {
+  const { pool, manager, clock } = make({ maxSize: 1 })
+  manager.connects.push('fail', 'never')
+  pool.acquire().catch(() => {})
+  await settle()
+  await clock.advance(1_000)
+  const closing = pool.close({ timeoutMs: 1 })
+  await clock.advance(10)
+  await closing
+  expect(manager.signals[1]?.reason).toEqual(new Error('the pool was closed'))
+  expect(clock.timers).toBe(0)
+  const failing = make({ maxSize: 1 })
+  failing.manager.always.connect = 'fail'
+  failing.pool.acquire().catch(() => {})
+  await settle()
+  await Promise.all([failing.pool.close({ timeoutMs: 1 }), failing.clock.advance(10)])
+  expect(failing.clock.timers).toBe(0)
+})
+
+test('a connection whose afterConnect never ends is closed once, when the pool is', async () => {
+  const { pool, manager, clock } = make({ maxSize: 1, afterConnect: () => new Promise<never>(() => {}) })
+  pool.acquire().catch(() => {})
+  await settle()
+  await Promise.all([pool.close({ timeoutMs: 1 }), clock.advance(10)])
+  expect([manager.open, manager.calls.close]).toEqual([0, 1])
+  const late = make({ maxSize: 1, afterConnect: () => new Promise<never>(() => {}) })
+  late.manager.closes.push('fail')
+  late.pool.acquire({ timeoutMs: 100 }).catch(() => {})
+  await late.clock.advance(60_000)
+  expect(late.manager.open).toBe(0)
+  expect(late.errors.map(String)).toContainEqual('Error: close failed')
+})
+
+test('a stray whose close goes well is not reported', async () => {
+  const { pool, manager, errors, clock } = make({ maxSize: 1, connectTimeoutMs: 100 })
+  const gate = Promise.withResolvers<void>()
+  manager.connects.push(gate.promise)
+  const failed = pool.acquire({ timeoutMs: 150 }).catch(() => {})
+  await clock.advance(150)
+  await failed
+  gate.resolve()
+  await settle()
+  expect(manager.connections.map(({ id, open }) => [id, open])).toContainEqual([1, false])
+  expect(errors.map(({ cause }) => String(cause))).toEqual([
+    'TimeLimitError: connect took longer than 100 ms',
+  ])
+})
+
+test('a connect that gives nothing is a failure that says so', async () => {
+  for (const nothing of [undefined, null]) {
+    const { pool, manager } = make({ maxSize: 1, retryConnect: false })
+    manager.connect = async () => nothing as never
+    await expect(pool.acquire()).rejects.toMatchObject({
+      cause: new TypeError(`manager.connect gave ${String(nothing)} instead of a connection`),
+    })
+    expect(manager.calls.close).toBe(0)
+  }
+})
+
+test('a lifetime is shortened by chance, by its jitter at the most', async () => {
+  for (const [chance, bornFor] of [
+    [0, 1_000],
+    [0.25, 950],
+    [0.999, 800.2],
+  ] as const) {
+    const clock = new VirtualClock(() => chance)
+    const options = { clock, maxSize: 1, maxLifetimeMs: 1_000, lifetimeJitter: 0.2, reapIntervalMs: 1e6 }
+    const pool = new Pool(new ScriptedManager(), options)
+    ;(await pool.acquire()).release()
+    await clock.advance(bornFor - 1)
+    const young = await pool.acquire()
+    expect(young.connection.id).toBe(1)
+    young.release()
+    await clock.advance(1)
+    expect((await pool.acquire()).connection.id).toBe(2)
+  }
 })
