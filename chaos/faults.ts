@@ -28,6 +28,9 @@ const limit = (stage: Stage, connections: number): Promise<unknown> =>
   stage.sql(stage.roles.map((role) => `alter role ${role} connection limit ${connections}`).join(';'))
 const killAll = ({ sql, roles }: Stage): Promise<unknown> =>
   sql(`select pg_terminate_backend(pid) from ${backends(roles)}`)
+const each = (proxies: readonly TcpProxy[], does: (proxy: TcpProxy) => unknown): void => {
+  for (const proxy of proxies) does(proxy)
+}
 const heal = ({ proxies }: Stage): Promise<unknown> => Promise.all(proxies.map((proxy) => proxy.heal()))
 
 /** Every way, in the order of the table. */
@@ -69,7 +72,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'the network resets all connections',
     holdMs: 0,
-    begin: ({ proxies }) => void proxies.forEach((proxy) => proxy.cut()),
+    begin: ({ proxies }) => each(proxies, (proxy) => proxy.cut()),
   },
   {
     name: 'the network refuses connections for 2 s, and resets those there are',
@@ -85,19 +88,19 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'the network swallows everything for 2 s',
     holdMs: 2_000,
-    begin: ({ proxies }) => void proxies.forEach((proxy) => proxy.blackhole()),
+    begin: ({ proxies }) => each(proxies, (proxy) => proxy.blackhole()),
     end: heal,
   },
   {
     name: 'the connections of now are half open for ever',
     holdMs: 500,
-    begin: ({ proxies }) => void proxies.forEach((proxy) => proxy.halfOpen()),
+    begin: ({ proxies }) => each(proxies, (proxy) => proxy.halfOpen()),
     end: heal,
   },
   {
     name: 'every byte takes 200 ms for 2 s',
     holdMs: 2_000,
-    begin: ({ proxies }) => void proxies.forEach((proxy) => proxy.slow({ delayMs: 200 })),
+    begin: ({ proxies }) => each(proxies, (proxy) => proxy.slow({ delayMs: 200 })),
     end: heal,
   },
   {

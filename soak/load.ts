@@ -54,11 +54,10 @@ export async function memoryLoad(random: Random, shared: AbortSignal, until: () 
   const disturb = async (): Promise<void> => {
     while (!until()) {
       await delay(100)
-      await [
-        () => pool.clear(),
-        () => pool.resize({ maxSize: random.whole(5, 10) }),
-        () => pauseShortly(pool),
-      ][random.whole(0, 2)]?.()
+      const what = random.whole(0, 2)
+      if (what === 0) pool.clear()
+      else if (what === 1) await pool.resize({ maxSize: random.whole(5, 10) })
+      else await pauseShortly(pool)
     }
   }
   await Promise.all([...Array.from({ length: CALLERS }, caller), disturb()])
