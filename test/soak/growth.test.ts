@@ -25,7 +25,7 @@ test('what goes on growing is told, however slowly it does', () => {
     expect.stringMatching(/^heap grew from \d+ to \d+: allowed is 1500000 more$/),
   ])
   expect(grown(samples((n) => ({ external: n * MIB })))).toHaveLength(1)
-  expect(grown(samples((n) => ({ handles: 2 * n })))).toHaveLength(1)
+  expect(grown(samples((n) => ({ handles: 3 * n })))).toHaveLength(1)
   expect(grown(samples((n) => ({ listeners: n })))).toEqual([
     expect.stringMatching(/^listeners grew/),
     expect.stringMatching(/^59 listeners on one signal/),
