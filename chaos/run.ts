@@ -55,7 +55,7 @@ export async function runChaos(faults: readonly Fault[], say: (line: string) => 
     const answers = [...processes.values()].map((child) =>
       Promise.race([
         once(child, 'message').then(([outcome]) => outcome as Outcome),
-        new Promise<undefined>((resolve) => setTimeout(resolve, FINISH_MS).unref()),
+        new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), FINISH_MS).unref()),
       ]),
     )
     tell({ do: 'finish' })

@@ -26,6 +26,15 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'node:events': 'all',
     'node:module': 'all',
   },
+  fleet: {
+    fleet: 'all',
+    'core/alarm.ts': 'all',
+    'core/clock.ts': 'all',
+    'core/errors.ts': 'all',
+    'core/rules.ts': 'all',
+    'core/pool.ts': 'type',
+    'core/state.ts': 'type',
+  },
   kysely: { '.': 'type', 'managers/pg.ts': 'all', kysely: 'all' },
   managers: {
     core: 'type',

@@ -1,0 +1,78 @@
+/** What of a member counts when a budget is divided. */
+export interface Claimant {
+  readonly id: string
+  /** What it has in any case. A whole number >= 0. */
+  readonly floor: number
+  /** Of two that are both short, the one with twice the weight gets twice as much. Above 0. */
+  readonly weight: number
+  /** Connections that it could use: in use, and callers that wait. */
+  readonly demand: number
+  /** What it has now. */
+  readonly share: number
+  /** Not heard of for longer than its lease: what it still has is kept for it, and it gets no more. */
+  readonly isAbsent: boolean
+}
+
+interface Range {
+  readonly id: string
+  readonly weight: number
+  readonly low: number
+  readonly high: number
+}
+
+/**
+ * Divides a budget of connections: weighted max-min over demand. Each member has its floor; beyond that no member gets more
+ * than it could use while another is short, and those that are short are equal in share / weight. What nobody could use stays
+ * where it is, as far as it can, and the rest is spread by weight: the whole budget is always given out, and a demand
+ * that trembles moves nothing. Pure; the same for the same members in any order. Throws RangeError when the floors alone are more than the budget.
+ */
+export function allocate(budget: number, members: readonly Claimant[]): Map<string, number> {
+  const sorted = members.toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0))
+  const floors = sorted.map((member) => (member.isAbsent ? member.share : member.floor))
+  const least = sum(floors)
+  if (least > budget) throw new RangeError(`floors of ${least} in all: allowed are ${budget}, the budget`)
+  let shares = floors
+  for (const wish of [
+    ({ demand }: Claimant) => demand,
+    ({ share }: Claimant) => share,
+    () => Number.MAX_SAFE_INTEGER,
+  ]) {
+    const ranges = sorted.map((member, n) => {
+      const low = shares[n] as number
+      const high = member.isAbsent ? low : Math.max(low, Math.ceil(wish(member)))
+      return { id: member.id, weight: member.weight, low, high }
+    })
+    shares = fill(budget, ranges)
+  }
+  return new Map(sorted.map(({ id }, n) => [id, shares[n] as number]))
+}
+
+// Raises all from `low` towards `high` with one water level, a connection at a time where it does not divide.
+function fill(budget: number, ranges: readonly Range[]): number[] {
+  if (sum(ranges.map(({ high }) => high)) <= budget) return ranges.map(({ high }) => high)
+  const at = (level: number): number[] =>
+    ranges.map(({ weight, low, high }) => Math.min(Math.max(Math.floor(level * weight), low), high))
+  let below = 0
+  let above = Math.max(...ranges.map(({ weight, low }) => (low + budget + 1) / weight))
+  // So fine that less than one connection a member is left.
+  for (let n = 0; n < 100 && above - below > above * 1e-12; n++) {
+    const middle = (below + above) / 2
+    if (sum(at(middle)) <= budget) below = middle
+    else above = middle
+  }
+  const shares = at(below)
+  const next = (n: number): number => ((shares[n] as number) + 1) / (ranges[n] as Range).weight
+  for (let left = budget - sum(shares); left > 0; left--) {
+    let best: number | undefined
+    for (const [n, { high }] of ranges.entries()) {
+      if ((shares[n] as number) < high && (best === undefined || next(n) < next(best))) best = n
+    }
+    if (best === undefined) break
+    shares[best] = (shares[best] as number) + 1
+  }
+  return shares
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0)
+}

@@ -1,0 +1,301 @@
+import { Alarm } from '../core/alarm.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Pool } from '../core/pool.ts'
+import { allocate, type Claimant } from './allocate.ts'
+import { Demand } from './demand.ts'
+import { FleetError } from './fleet-error.ts'
+import { type FleetOptions, type ResolvedFleetOptions, resolveFleetOptions } from './options.ts'
+import { type Beat, type BeatAnswer, PROTOCOL } from './roster.ts'
+
+// Two beats may fail before a lease is in danger.
+const BEATS_PER_LEASE = 5
+const SAMPLES_PER_BEAT = 5
+// From here on a member that was not heard goes back to its floor, so that it is done when its lease ends at the store.
+const USABLE_PART_OF_LEASE = 0.8
+// A lost roster is closed for one lease, and whoever has to give way may need some time for it.
+const JOIN_LEASES = 3
+
+/** What a membership needs of a pool. */
+export type FleetPool = Pick<Pool<unknown>, 'resize' | 'state'> & {
+  readonly options: { readonly name: string; readonly clock: Clock }
+}
+
+/** One member of the fleet, as of the last beat. */
+export interface FleetMember extends Claimant {
+  /** Whether it is this one. */
+  readonly isSelf: boolean
+}
+
+/**
+ * Makes a pool a member of a fleet, whose members share one budget of connections. From now on the fleet decides `maxSize`: capacity
+ * goes where the demand is. Resolves once the member has its floor. Rejects with PoolOptionsError for a wrong option and with FleetError
+ * when the fleet cannot take it; then its pool is left with `maxSize` at its floor. Use the pool only after that: what it opens before is not counted.
+ */
+export async function joinFleet<C>(pool: Pool<C>, options: FleetOptions): Promise<Membership> {
+  const resolved = resolveFleetOptions(pool.options.name, options)
+  const membership = new Membership(pool, resolved)
+  await membership.join()
+  return membership
+}
+
+/** A pool's place in its fleet. Its timers keep no process alive. */
+export class Membership implements AsyncDisposable {
+  /** The name of this member: its pool's, and a random part. */
+  readonly id: string
+  readonly #pool: FleetPool
+  readonly #options: ResolvedFleetOptions
+  readonly #clock: Clock
+  readonly #beatMs: number
+  readonly #minIdle: number
+  readonly #demand: Demand = new Demand()
+  readonly #alarm: Alarm
+  #members: readonly Claimant[] = []
+  // What the pool may open (its maxSize), and what the store has been told or has said that it may have at the most.
+  #share: number
+  #claim = 0
+  // Whether the pool has closed what it had beyond its share.
+  #isSettled = true
+  #resizes = 0
+  #sequence = 0
+  #deadline = -Infinity
+  #nextBeatAt = 0
+  #isBeating = false
+  #isJoined = false
+  #isStopped = false
+
+  /** Use `joinFleet`. */
+  constructor(pool: FleetPool, options: ResolvedFleetOptions) {
+    this.#pool = pool
+    this.#options = options
+    this.#clock = pool.options.clock
+    this.#beatMs = options.leaseMs / BEATS_PER_LEASE
+    this.#minIdle = pool.state().minIdle
+    this.#share = options.floor
+    this.id = `${pool.options.name}-${globalThis.crypto.randomUUID().slice(0, 8)}`
+    this.#alarm = new Alarm(this.#clock, false, () => this.#tick())
+  }
+
+  /** Connections that this member may have now: its pool's `maxSize`. */
+  get share(): number {
+    return this.#share
+  }
+
+  /** Whether the store was heard within the lease. If not, the member goes on with its floor. */
+  get isConnected(): boolean {
+    return this.#clock.now() < this.#deadline
+  }
+
+  /** All members, as of the last beat. */
+  members(): readonly FleetMember[] {
+    return this.#members.map((member) => ({ ...member, isSelf: member.id === this.id }))
+  }
+
+  /** Waits for a place. Use `joinFleet`. */
+  async join(): Promise<void> {
+    const { floor, leaseMs, fleet } = this.#options
+    await this.#resize(floor)
+    const until = this.#clock.now() + JOIN_LEASES * leaseMs
+    let failure: unknown
+    while (this.#clock.now() < until) {
+      failure = await this.#beat()
+      if (failure instanceof FleetError) throw failure
+      if (this.#claim >= floor) {
+        this.#isJoined = true
+        this.#alarm.set(this.#clock.now() + this.#beatMs / SAMPLES_PER_BEAT)
+        return
+      }
+      if (this.#pool.state().closed)
+        throw new FleetError('FLEET_LEFT', `a pool that is closed cannot join the fleet '${fleet}'`)
+      await this.#pause(this.#beatMs / 4)
+    }
+    await this.#leaveStore()
+    if (failure !== undefined) {
+      const message = `the store of the fleet '${fleet}' did not answer for ${JOIN_LEASES * leaseMs} ms: check that it is reachable`
+      throw new FleetError('FLEET_STORE', message, { cause: failure })
+    }
+    throw new FleetError(
+      'FLEET_NO_ROOM',
+      `nobody in the fleet '${fleet}' gave ${floor} connections (floor) back in ${JOIN_LEASES * leaseMs} ms: look for leases that are held for so long`,
+    )
+  }
+
+  /**
+   * Gives the share back for the others. Its pool is left with `maxSize` at its floor and no fleet that counts it: close it before, or
+   * right after. Happens by itself once the pool is closed. Does not reject; the second call does nothing.
+   */
+  async leave(): Promise<void> {
+    if (this.#isStopped) return
+    this.#isStopped = true
+    this.#alarm.stop()
+    if (!this.#pool.state().closed) {
+      await Promise.race([this.#resize(this.#options.floor), this.#pause(this.#options.leaseMs)])
+    }
+    await this.#leaveStore()
+  }
+
+  /** Same as `leave()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave()
+  }
+
+  #tick(): void {
+    if (this.#isStopped) return
+    const now = this.#clock.now()
+    // Before anything else: a process that stood still for longer than its lease has more than it may.
+    if (now >= this.#deadline) this.#fallBack()
+    const state = this.#pool.state()
+    if (state.closed && state.connections + state.opening + state.closing === 0) {
+      void this.leave()
+      return
+    }
+    this.#demand.sample(state)
+    if (now >= this.#nextBeatAt && !this.#isBeating) void this.#beat()
+    this.#alarm.set(now + this.#beatMs / SAMPLES_PER_BEAT)
+  }
+
+  // One beat. Returns what it failed with.
+  async #beat(): Promise<unknown> {
+    const { store, fleet, onError } = this.#options
+    this.#isBeating = true
+    const beganAt = this.#clock.now()
+    const beat = this.#prepare()
+    // However the beat ends, it may have been applied: what it gives back is gone.
+    this.#claim = Math.min(this.#claim, Math.max(beat.held, beat.wanted))
+    let failure: unknown
+    try {
+      const answer = await this.#bounded(store.beat(fleet, beat))
+      failure = this.#refusal(answer)
+      if (failure === undefined && answer.refused === undefined) {
+        this.#deadline = beganAt + this.#options.leaseMs * USABLE_PART_OF_LEASE
+        this.#heed(answer.share, answer.members)
+      }
+    } catch (error) {
+      failure = error
+    }
+    this.#isBeating = false
+    if (failure !== undefined) {
+      this.#beatIn(this.#beatMs)
+      try {
+        onError(failure)
+      } catch {
+        // Its own failure has nowhere to go.
+      }
+    }
+    return failure
+  }
+
+  #prepare(): Beat {
+    const { budget, floor, weight, leaseMs } = this.#options
+    const demand = this.#demand.take(budget)
+    const wanted = this.#target(demand)
+    if (wanted < this.#share) void this.#resize(wanted)
+    const held = this.#isJoined ? (this.#isSettled ? this.#share : this.#claim) : 0
+    const sequence = ++this.#sequence
+    return { protocol: PROTOCOL, id: this.id, sequence, budget, leaseMs, floor, weight, demand, held, wanted }
+  }
+
+  // What this member should have, by what was last heard of the others.
+  #target(demand: number): number {
+    const { budget, floor } = this.#options
+    const own = this.#members.find(({ id }) => id === this.id)
+    if (own === undefined || this.#clock.now() >= this.#deadline) return floor
+    const present = this.#members.map((member) =>
+      member === own ? { ...own, demand, share: this.#claim, isAbsent: false } : member,
+    )
+    return allocate(budget, present).get(this.id) ?? floor
+  }
+
+  #heed(share: number, members: readonly Claimant[]): void {
+    this.#claim = share
+    this.#members = members
+    const own = members.find(({ id }) => id === this.id)
+    const target = this.#target(own?.demand ?? 0)
+    if (this.#isStopped || share < this.#options.floor) return this.#beatIn(this.#beatMs / 4)
+    void this.#resize(Math.min(share, target))
+    const isFree = members.reduce((sum, each) => sum + each.share, 0) < this.#options.budget
+    // What is free, or can be given back, does not wait for the next beat.
+    const isSoon = target < share ? this.#isSettled : target > share && isFree
+    this.#beatIn(isSoon ? this.#beatMs / 4 : this.#beatMs)
+  }
+
+  // The lease is over, or nearly: nobody keeps more than the floor for this member.
+  #fallBack(): void {
+    if (this.#share > this.#options.floor) void this.#resize(this.#options.floor)
+    else if (this.#isSettled) this.#claim = Math.min(this.#claim, this.#share)
+  }
+
+  // Resolves once the surplus is closed.
+  async #resize(share: number): Promise<void> {
+    if (share === this.#share && this.#isSettled && this.#resizes > 0) return
+    const resize = ++this.#resizes
+    const isLess = share < this.#share || !this.#isSettled
+    this.#share = share
+    this.#isSettled = !isLess
+    try {
+      await this.#pool.resize({ maxSize: share, minIdle: Math.min(this.#minIdle, share) })
+    } catch {
+      // Closed: it opens nothing more.
+    }
+    if (resize !== this.#resizes || this.#isSettled) return
+    this.#isSettled = true
+    // Whoever is short waits for this news.
+    if (this.#claim > share) this.#nextBeatAt = this.#clock.now()
+    if (this.#isJoined && !this.#isStopped) this.#alarm.set(this.#clock.now())
+  }
+
+  #refusal(answer: BeatAnswer): FleetError | undefined {
+    if (answer.refused === undefined) return undefined
+    const { fleet, budget, floor } = this.#options
+    const { instead } = answer
+    switch (answer.refused) {
+      case 'budget':
+        return new FleetError(
+          'FLEET_BUDGET',
+          `budget is ${budget}: allowed is ${instead}, as all members of the fleet '${fleet}' have it; to change it let all of them leave, or name another fleet`,
+        )
+      case 'protocol':
+        return new FleetError(
+          'FLEET_PROTOCOL',
+          `protocol is ${PROTOCOL}: allowed is ${instead}, which the members of the fleet '${fleet}' speak; name another fleet for this version`,
+        )
+      case 'floors':
+        return new FleetError(
+          'FLEET_FLOORS',
+          `floor is ${floor}: allowed is at most ${Math.max(0, budget - instead)}, as the floors of the fleet '${fleet}' add up to ${instead} of its budget of ${budget}`,
+        )
+    }
+  }
+
+  #beatIn(delayMs: number): void {
+    // Members that began together, or lost their store together, do not come together for ever.
+    const random = this.#clock.random?.() ?? Math.random()
+    this.#nextBeatAt = this.#clock.now() + delayMs * (0.9 + 0.2 * random)
+  }
+
+  async #leaveStore(): Promise<void> {
+    const { store, fleet, onError } = this.#options
+    try {
+      await this.#bounded(store.leave(fleet, this.id))
+    } catch (error) {
+      // The lease ends by itself.
+      onError(error)
+    }
+  }
+
+  // A store that does not answer costs one beat.
+  #bounded<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const late = (): void => reject(new Error(`the store did not answer in ${this.#beatMs} ms`))
+      const timer = this.#clock.setTimeout(late, this.#beatMs)
+      timer.unref?.()
+      const end = (): void => this.#clock.clearTimeout(timer)
+      work.then(resolve, reject).finally(end)
+    })
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.setTimeout(resolve, ms)
+    })
+  }
+}

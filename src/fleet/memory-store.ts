@@ -1,0 +1,25 @@
+import { type Clock, systemClock } from '../core/clock.ts'
+import { applyBeat, applyLeave, type Beat, type BeatAnswer, type Roster } from './roster.ts'
+import type { FleetStore } from './store.ts'
+
+/** The roster in this process: for tests, for several pools of one process, and as the model of every other store. */
+export class MemoryStore implements FleetStore {
+  readonly #rosters = new Map<string, Roster>()
+  readonly #clock: Clock
+
+  /** `clock`: default the system's. */
+  constructor(options: { readonly clock?: Clock | undefined } = {}) {
+    this.#clock = options.clock ?? systemClock
+  }
+
+  async beat(fleet: string, beat: Beat): Promise<BeatAnswer> {
+    const { roster, answer } = applyBeat(this.#rosters.get(fleet), beat, this.#clock.now(), true)
+    this.#rosters.set(fleet, roster)
+    return answer
+  }
+
+  async leave(fleet: string, id: string): Promise<void> {
+    const roster = this.#rosters.get(fleet)
+    if (roster !== undefined) this.#rosters.set(fleet, applyLeave(roster, id))
+  }
+}

@@ -1,0 +1,70 @@
+import { show } from '../core/rules.ts'
+import type { Claimant } from './allocate.ts'
+import { BEAT } from './redis-script.ts'
+import { type Beat, type BeatAnswer, KEPT_LEASES } from './roster.ts'
+import type { FleetStore } from './store.ts'
+
+/** A client of Redis or Valkey: one of `redis` (`createClient`, `createCluster`), or of `ioredis`. */
+export type RedisCommands =
+  | {
+      eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
+      hDel(key: string, field: string): Promise<unknown>
+    }
+  | {
+      eval(script: string, keys: number, ...keysAndArguments: string[]): Promise<unknown>
+      hdel(key: string, field: string): Promise<unknown>
+    }
+
+// What nobody has used for a week is nobody's.
+const KEPT_MS = 7 * 24 * 60 * 60 * 1_000
+const SCRIPT = BEAT.replace('KEPT', String(KEPT_LEASES)).replace('TTL', String(KEPT_MS))
+
+/**
+ * The roster in Redis or Valkey: a hash for each fleet (`cenote:fleet:{name}`, one slot of a cluster), one script a beat. Redis may lose
+ * its data at a restart or a flush: therefore a roster that is missing gives nothing out for one lease, in which those who have something tell it.
+ * That is also what the first member of a new fleet waits for.
+ */
+export class RedisStore implements FleetStore {
+  readonly #client: RedisCommands
+  readonly #prefix: string
+
+  /** `prefix`: of its keys, default 'cenote:fleet:'. Throws TypeError for something that is no client. */
+  constructor(client: RedisCommands, options: { readonly prefix?: string | undefined } = {}) {
+    const { prefix = 'cenote:fleet:' } = options
+    if (typeof client?.eval !== 'function')
+      throw new TypeError(`client is ${show(client)}: allowed is a client of redis or ioredis`)
+    if (typeof prefix !== 'string') throw new TypeError(`prefix is ${String(prefix)}: allowed is a string`)
+    this.#client = client
+    this.#prefix = prefix
+  }
+
+  async beat(fleet: string, beat: Beat): Promise<BeatAnswer> {
+    const [refused, number, ...fields] = (await this.#eval(fleet, JSON.stringify(beat))) as string[]
+    if (refused === 'budget' || refused === 'protocol' || refused === 'floors')
+      return { refused, instead: Number(number) }
+    const members: Claimant[] = []
+    for (let n = 0; n < fields.length; n += 2) {
+      const [floor = 0, weight = 0, demand = 0, share = 0, isAbsent] = String(fields[n + 1])
+        .split(' ')
+        .map(Number)
+      members.push({ id: String(fields[n]), floor, weight, demand, share, isAbsent: isAbsent === 1 })
+    }
+    return { refused: undefined, share: Number(number), members }
+  }
+
+  async leave(fleet: string, id: string): Promise<void> {
+    const [key, field] = [this.#key(fleet), `m${id}`]
+    if ('hDel' in this.#client) await this.#client.hDel(key, field)
+    else await this.#client.hdel(key, field)
+  }
+
+  #eval(fleet: string, argument: string): Promise<unknown> {
+    const key = this.#key(fleet)
+    if ('hDel' in this.#client) return this.#client.eval(SCRIPT, { keys: [key], arguments: [argument] })
+    return this.#client.eval(SCRIPT, 1, key, argument)
+  }
+
+  #key(fleet: string): string {
+    return `${this.#prefix}{${fleet}}`
+  }
+}

@@ -1,0 +1,475 @@
+import { afterEach, expect, test } from 'vitest'
+
+import {
+  type Beat,
+  type BeatAnswer,
+  FleetError,
+  type FleetStore,
+  joinFleet,
+  type FleetOptions,
+  MemoryStore,
+  type Membership,
+} from '../../src/fleet/index.ts'
+import { type Clock, type Lease, Pool, type PoolOptions } from '../../src/index.ts'
+import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
+
+const LEASE = 5_000
+const BEAT = 1_000
+
+/** A store that can be cut off, for some or for all. */
+class Network implements FleetStore {
+  readonly inner: FleetStore
+  readonly beats: Beat[] = []
+  mode: 'open' | 'fails' | 'hangs' | 'loses answers' = 'open'
+
+  constructor(inner: FleetStore) {
+    this.inner = inner
+  }
+
+  async beat(fleet: string, beat: Beat): Promise<BeatAnswer> {
+    this.beats.push(beat)
+    if (this.mode === 'fails') throw new Error('cut off')
+    if (this.mode === 'hangs') return await new Promise(() => {})
+    const answer = await this.inner.beat(fleet, beat)
+    if (this.mode === 'loses answers') throw new Error('cut off')
+    return answer
+  }
+
+  async leave(fleet: string, id: string): Promise<void> {
+    if (this.mode !== 'open') throw new Error('cut off')
+    await this.inner.leave(fleet, id)
+  }
+}
+
+interface Process {
+  readonly pool: Pool<ScriptedConnection>
+  readonly manager: ScriptedManager
+  readonly network: Network
+  readonly membership: Membership
+}
+
+const made: Pool<ScriptedConnection>[] = []
+afterEach(async () => {
+  for (const pool of made.splice(0)) void pool.close({ timeoutMs: 0 })
+})
+
+function world(budget = 20) {
+  const clock = new VirtualClock(undefined, 50_000)
+  const store = new MemoryStore({ clock })
+  const begin = async (
+    options: Partial<FleetOptions> = {},
+    poolOptions: PoolOptions<ScriptedConnection> = {},
+  ): Promise<Process> => {
+    const manager = new ScriptedManager()
+    const pool = new Pool(manager, { clock, maxSize: 20, acquireTimeoutMs: Infinity, ...poolOptions })
+    made.push(pool)
+    const network = new Network(options.store ?? store)
+    const joining = joinFleet(pool, { budget, leaseMs: LEASE, ...options, store: network })
+    joining.catch(() => {})
+    for (let n = 0; n < 80 && !(await isSettled(joining)); n++) await clock.advance(BEAT / 4)
+    return { pool, manager, network, membership: await joining }
+  }
+  return { clock, store, begin }
+}
+
+async function isSettled(work: Promise<unknown>): Promise<boolean> {
+  let settled = false
+  const set = (): void => void (settled = true)
+  work.then(set, set)
+  await settle()
+  return settled
+}
+
+/** So many callers that hold their connection until they are told. */
+async function hold({ pool }: Process, count: number): Promise<Lease<ScriptedConnection>[]> {
+  const leases: Lease<ScriptedConnection>[] = []
+  for (let n = 0; n < count; n++)
+    void pool.acquire().then(
+      (lease) => leases.push(lease),
+      () => {},
+    )
+  await settle()
+  return leases
+}
+const sharesOf = (processes: Process[]): number[] => processes.map(({ membership }) => membership.share)
+const openIn = (processes: Process[]): number => processes.reduce((sum, { manager }) => sum + manager.open, 0)
+
+test('the first member has the whole budget; the second has its floor within a beat, and half when it needs it', async () => {
+  const { clock, begin } = world()
+  const a = await begin()
+  await clock.advance(BEAT)
+  expect(a.membership.share).toBe(20)
+  expect(a.pool.state().maxSize).toBe(20)
+  await hold(a, 30)
+  await clock.advance(BEAT)
+  const startedAt = clock.now()
+  const joining = begin({ floor: 3 })
+  // What is leased is not taken away: the newcomer waits for what comes back.
+  await clock.advance(2 * BEAT)
+  expect(openIn([a])).toBe(20)
+  await a.pool.close({ timeoutMs: 0 }).catch(() => {})
+  const b = await joining
+  expect(clock.now() - startedAt).toBeLessThan(8 * BEAT)
+  expect(b.membership.share).toBeGreaterThanOrEqual(3)
+})
+
+test('idle capacity: a newcomer has its floor within one beat of the others, and a starving one its part within two', async () => {
+  const { clock, begin } = world()
+  const a = await begin()
+  await clock.advance(BEAT)
+  const startedAt = clock.now()
+  const b = await begin({ floor: 2 })
+  expect(clock.now() - startedAt).toBeLessThanOrEqual(1.5 * BEAT)
+  await clock.advance(3 * BEAT)
+  const starving = await hold(b, 15)
+  await clock.advance(2.2 * BEAT)
+  expect(b.membership.share).toBeGreaterThanOrEqual(15)
+  expect(starving).toHaveLength(15)
+  expect(sharesOf([a, b]).reduce((x, y) => x + y)).toBeLessThanOrEqual(20)
+  expect(a.membership.members().map(({ isSelf }) => isSelf)).toHaveLength(2)
+  expect(b.membership.members().find(({ isSelf }) => isSelf)).toMatchObject({
+    id: b.membership.id,
+    share: b.membership.share,
+  })
+})
+
+test('a share goes to the next only when its holder has closed the surplus', async () => {
+  const { clock, begin } = world(10)
+  const a = await begin()
+  await clock.advance(BEAT)
+  const leases = await hold(a, 10)
+  const joining = begin()
+  await clock.advance(3 * BEAT)
+  expect(await isSettled(joining)).toBe(false)
+  expect(a.membership.share).toBeLessThan(10)
+  leases[0]?.release()
+  await clock.advance(BEAT)
+  const b = await joining
+  expect(b.membership.share).toBe(1)
+  expect(openIn([a, b])).toBeLessThanOrEqual(10)
+})
+
+test('a pool that shrinks is told nothing new, and one with minIdle keeps what its share allows', async () => {
+  const { clock, begin } = world(10)
+  const a = await begin({}, { minIdle: 6, maxSize: 8 })
+  await clock.advance(2 * BEAT)
+  expect(a.pool.state()).toMatchObject({ maxSize: 10, minIdle: 6, connections: 6 })
+  const b = await begin({ floor: 3 })
+  await hold(b, 9)
+  await clock.advance(4 * BEAT)
+  expect(b.membership.share).toBe(9)
+  expect(a.pool.state()).toMatchObject({ maxSize: 1, minIdle: 1, connections: 1 })
+})
+
+test('with the store gone checkouts go on: for its lease with the share, then with the floor, until it is back', async () => {
+  const { clock, begin } = world()
+  const errors: unknown[] = []
+  const a = await begin({ floor: 2, onError: (error) => void errors.push(error) })
+  await clock.advance(BEAT)
+  for (const mode of ['fails', 'hangs'] as const) {
+    a.network.mode = mode
+    await clock.advance(2 * BEAT)
+    expect([a.membership.share, a.membership.isConnected]).toEqual([20, true])
+    ;(await a.pool.acquire()).release()
+    await clock.advance(3 * BEAT)
+    expect([a.membership.share, a.membership.isConnected]).toEqual([2, false])
+    ;(await a.pool.acquire()).release()
+    a.network.mode = 'open'
+    await clock.advance(3 * BEAT)
+    expect([a.membership.share, a.membership.isConnected]).toEqual([20, true])
+  }
+  expect(errors.map(String)).toContain('Error: cut off')
+  expect(errors.map(String)).toContain('Error: the store did not answer in 1000 ms')
+})
+
+test('while the store is gone it is asked once a beat, no more, and members do not come all at once', async () => {
+  const clock = new VirtualClock(random(7), 50_000)
+  const store = new MemoryStore({ clock })
+  const network = new Network(store)
+  const times: number[] = []
+  for (let n = 0; n < 20; n++) {
+    const pool = new Pool(new ScriptedManager(), { clock })
+    made.push(pool)
+    const joining = joinFleet(pool, { store: network, budget: 100, leaseMs: LEASE })
+    await clock.advance(5)
+    await joining
+  }
+  const beat = network.beat.bind(network)
+  network.beat = async (fleet, one) => {
+    times.push(clock.now())
+    return await beat(fleet, one)
+  }
+  network.mode = 'fails'
+  await clock.advance(20 * BEAT)
+  expect(times.length).toBeLessThan(20 * 25)
+  network.mode = 'open'
+  times.length = 0
+  await clock.advance(2 * BEAT)
+  const perTenth = Map.groupBy(times, (at) => Math.floor(at / 200))
+  expect(Math.max(...[...perTenth.values()].map(({ length }) => length))).toBeLessThan(15)
+})
+
+test('an answer that is lost gives nothing out twice', async () => {
+  const { clock, begin } = world(10)
+  const a = await begin()
+  const b = await begin()
+  await clock.advance(3 * BEAT)
+  const wanting = await hold(a, 9)
+  a.network.mode = 'loses answers'
+  for (let n = 0; n < 30; n++) {
+    await clock.advance(BEAT / 5)
+    expect(a.pool.state().maxSize + b.pool.state().maxSize).toBeLessThanOrEqual(10)
+  }
+  a.network.mode = 'open'
+  await clock.advance(4 * BEAT)
+  expect([wanting.length, ...sharesOf([a, b])]).toEqual([9, 9, 1])
+})
+
+test('a process that dies gives its share back when its lease ends, but for its floor, which is kept for ten leases', async () => {
+  const { clock, store, begin } = world(10)
+  const a = await begin()
+  // One that beats no more: a kill -9.
+  const dead: Beat = {
+    protocol: 1,
+    id: 'dead',
+    sequence: 1,
+    budget: 10,
+    leaseMs: LEASE,
+    floor: 2,
+    weight: 1,
+    demand: 9,
+    held: 0,
+    wanted: 2,
+  }
+  await clock.advance(2 * BEAT)
+  await expect
+    .poll(async () => {
+      await clock.advance(BEAT / 2)
+      const answer = await store.beat('default', { ...dead, sequence: clock.now(), wanted: 9, demand: 9 })
+      return answer.refused === undefined && answer.share
+    })
+    .toBe(9)
+  await hold(a, 9)
+  await clock.advance(LEASE - BEAT)
+  expect(a.membership.share).toBe(1)
+  await clock.advance(3 * BEAT)
+  expect(a.membership.share).toBe(8)
+  expect(a.membership.members().find(({ id }) => id === 'dead')).toMatchObject({ isAbsent: true, share: 2 })
+  await clock.advance(11 * LEASE)
+  expect(a.membership.share).toBe(10)
+})
+
+test('one that stood still for longer than its lease shrinks before all else when it wakes, and its stale beats count for nothing', async () => {
+  const clock = new VirtualClock(undefined, 50_000)
+  const store = new MemoryStore({ clock })
+  // A clock of its own: its timers stand still with its process, and its time has gone on when it wakes.
+  const frozen = new VirtualClock(undefined, 9_000)
+  let sleptMs = 0
+  const own: Clock = {
+    now: () => frozen.now() + sleptMs,
+    random: () => 0.5,
+    setTimeout: (callback, delayMs) => frozen.setTimeout(callback, delayMs),
+    clearTimeout: (handle) => frozen.clearTimeout(handle as never),
+  }
+  const manager = new ScriptedManager()
+  const pool = new Pool(manager, { clock: own, maxSize: 20 })
+  made.push(pool)
+  const network = new Network(store)
+  const membership = await joinFleet(pool, { store: network, budget: 10, floor: 2, leaseMs: LEASE })
+  const both = async (ms: number): Promise<void> => {
+    for (let n = 0; n < ms; n += 100) {
+      await frozen.advance(100)
+      await clock.advance(100)
+    }
+  }
+  await both(BEAT)
+  const leases = await hold({ pool } as Process, 10)
+  await both(2 * BEAT)
+  expect([leases.length, membership.share]).toEqual([10, 10])
+  for (const lease of leases.splice(2)) lease.release()
+  const stale = { ...(network.beats.at(-1) as Beat) }
+  // It stands still: the other one gets all but its floor.
+  await clock.advance(LEASE + BEAT)
+  const other = await joinElsewhere(clock, store)
+  await clock.advance(2 * BEAT)
+  expect(other.share).toBe(8)
+  // The worst overshoot: its share without its floor, 8, from the end of its lease until it wakes.
+  expect(manager.open).toBe(10)
+  // It wakes: the first thing is that it shrinks.
+  sleptMs = LEASE + 3 * BEAT
+  const beatsBefore = network.beats.length
+  network.mode = 'hangs'
+  await frozen.advance(BEAT / 5)
+  expect([membership.share, manager.open]).toEqual([2, 2])
+  expect(network.beats.slice(beatsBefore).every(({ wanted }) => wanted === 2)).toBe(true)
+  // The beat that it had under way before it stood still arrives.
+  await store.beat('default', stale)
+  network.mode = 'open'
+  await both(3 * BEAT)
+  expect(membership.share + other.share).toBeLessThanOrEqual(10)
+})
+
+async function joinElsewhere(clock: VirtualClock, store: FleetStore): Promise<Membership> {
+  const pool = new Pool(new ScriptedManager(), { clock })
+  made.push(pool)
+  const joining = joinFleet(pool, { store, budget: 10, leaseMs: LEASE })
+  for (let n = 0; n < 20 && !(await isSettled(joining)); n++) await clock.advance(BEAT / 4)
+  for (let n = 0; n < 9; n++) void pool.acquire().catch(() => {})
+  return await joining
+}
+
+test('leave gives all back; so does closing the pool', async () => {
+  const { clock, begin } = world(10)
+  const a = await begin()
+  const b = await begin()
+  const c = await begin()
+  await clock.advance(2 * BEAT)
+  await b.membership.leave()
+  await b.membership.leave()
+  expect(b.pool.state().maxSize).toBe(1)
+  const closing = c.pool.close()
+  await clock.advance(2 * BEAT)
+  await closing
+  await hold(a, 10)
+  await clock.advance(2 * BEAT)
+  expect(a.membership.members().map(({ id }) => id)).toEqual([a.membership.id])
+  expect(a.membership.share).toBe(10)
+  // Its work does not come back: leaving waits for one lease and goes.
+  const leaving = a.membership[Symbol.asyncDispose]()
+  await clock.advance(LEASE)
+  await leaving
+})
+
+test('a rolling deploy: twice the processes never have more than the budget, and the old ones give way', async () => {
+  const { clock, begin } = world(20)
+  const old: Process[] = []
+  for (let n = 0; n < 5; n++) old.push(await begin({ floor: 2 }))
+  const first: Lease<ScriptedConnection>[] = []
+  for (const each of old) first.push(...(await hold(each, 4)))
+  await clock.advance(3 * BEAT)
+  expect(openIn(old)).toBe(20)
+  for (const lease of first) lease.release()
+  // Their work comes and goes.
+  const working = setWork(old)
+  const fresh: Process[] = []
+  for (let n = 0; n < 5; n++) {
+    const joining = begin({ floor: 2 })
+    for (let step = 0; step < 200 && !(await isSettled(joining)); step++) {
+      await working()
+      await clock.advance(BEAT / 10)
+      expect(openIn([...old, ...fresh])).toBeLessThanOrEqual(20)
+    }
+    fresh.push(await joining)
+  }
+  for (const each of old) void each.pool.close({ timeoutMs: 100 })
+  for (let step = 0; step < 40; step++) {
+    await clock.advance(BEAT / 10)
+    expect(openIn([...old, ...fresh])).toBeLessThanOrEqual(20)
+  }
+  for (const each of fresh) await hold(each, 4)
+  await clock.advance(3 * BEAT)
+  expect(sharesOf(fresh)).toEqual([4, 4, 4, 4, 4])
+})
+
+function setWork(processes: Process[]): () => Promise<void> {
+  const held = processes.map(() => [] as Lease<ScriptedConnection>[])
+  return async () => {
+    for (const [n, { pool }] of processes.entries()) {
+      for (const lease of held[n]?.splice(0) ?? []) lease.release()
+      void pool.acquire().then(
+        (lease) => held[n]?.push(lease),
+        () => {},
+      )
+    }
+    await settle()
+  }
+}
+
+test('bad input: options by name, and what the fleet has instead', async () => {
+  const { begin, store } = world(10)
+  const pool = new Pool(new ScriptedManager(), { name: 'orders' })
+  made.push(pool)
+  const refused = async (options: object): Promise<string> =>
+    await joinFleet(pool, { store, budget: 10, ...options }).then(
+      () => 'joined',
+      (error: Error) => `${error.name} ${error.message}`,
+    )
+  expect(await refused({ store: {} })).toBe(
+    'PoolOptionsError store is {}: allowed is a MemoryStore, RedisStore or PostgresStore, or an object with beat and leave',
+  )
+  expect(await refused({ budget: 0 })).toBe('PoolOptionsError budget is 0: allowed is a whole number >= 1')
+  expect(await refused({ budget: undefined })).toBe(
+    'PoolOptionsError budget is missing: allowed is a whole number >= 1',
+  )
+  expect(await refused({ floor: 11 })).toBe(
+    'PoolOptionsError floor is 11: allowed is a whole number from 1 to budget (10)',
+  )
+  expect(await refused({ weight: -1 })).toBe('PoolOptionsError weight is -1: allowed is a finite number > 0')
+  expect(await refused({ floors: 1 })).toMatch(
+    /^PoolOptionsError floors is not one of the options of joinFleet: did you mean floor\?/,
+  )
+  await begin({ floor: 4 })
+  expect(await refused({ budget: 12 })).toBe(
+    "FleetError budget is 12: allowed is 10, as all members of the fleet 'default' have it; to change it let all of them leave, or name another fleet",
+  )
+  expect(await refused({ floor: 7 })).toBe(
+    "FleetError floor is 7: allowed is at most 6, as the floors of the fleet 'default' add up to 4 of its budget of 10",
+  )
+  const old = new Network(store)
+  old.beat = (fleet, beat) => store.beat(fleet, { ...beat, protocol: 0 })
+  expect(await refused({ store: old })).toMatch(/^FleetError protocol is 1: allowed is 1, which/)
+})
+
+test('a store that cannot be reached, and a fleet without room, are told after three leases', async () => {
+  const clock = new VirtualClock()
+  const store = new Network(new MemoryStore({ clock }))
+  store.mode = 'fails'
+  const pool = new Pool(new ScriptedManager(), { clock })
+  made.push(pool)
+  const joining = joinFleet(pool, { store, budget: 10, leaseMs: LEASE }).catch((error: unknown) => error)
+  await clock.advance(3 * LEASE + BEAT)
+  const error = (await joining) as FleetError
+  expect(error).toBeInstanceOf(FleetError)
+  expect([error.code, String(error.cause)]).toEqual(['FLEET_STORE', 'Error: cut off'])
+  store.mode = 'open'
+  await store.beat('default', {
+    protocol: 1,
+    id: 'x',
+    sequence: 1,
+    budget: 10,
+    leaseMs: 1e6,
+    floor: 1,
+    weight: 1,
+    demand: 9,
+    held: 0,
+    wanted: 10,
+  })
+  const late = joinFleet(pool, { store, budget: 10, leaseMs: LEASE }).catch(
+    (failure: FleetError) => failure.code,
+  )
+  await clock.advance(3 * LEASE + BEAT)
+  expect(await late).toBe('FLEET_NO_ROOM')
+})
+
+test('two clocks that differ by hours do not matter: a lease is measured by the store', async () => {
+  const store = new MemoryStore({ clock: new VirtualClock(undefined, 1) })
+  const clocks = [new VirtualClock(undefined, 0), new VirtualClock(undefined, 36_000_000)]
+  const shares: number[] = []
+  for (const clock of clocks) {
+    const pool = new Pool(new ScriptedManager(), { clock })
+    made.push(pool)
+    const joining = joinFleet(pool, { store, budget: 10, leaseMs: LEASE })
+    for (let n = 0; n < 8; n++) for (const each of clocks) await each.advance(BEAT / 2)
+    shares.push((await joining).share)
+  }
+  expect(shares.reduce((a, b) => a + b)).toBeLessThanOrEqual(20)
+  expect(Math.min(...shares)).toBeGreaterThanOrEqual(1)
+})
+
+function random(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state * 16_807) % 2_147_483_647
+    return state / 2_147_483_647
+  }
+}
