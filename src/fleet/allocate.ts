@@ -43,6 +43,7 @@ export function allocate(budget: number, members: readonly Claimant[]): Map<stri
       return { id: member.id, weight: member.weight, low, high }
     })
     shares = fill(budget, ranges)
+    if (sum(shares) === budget) break
   }
   return new Map(sorted.map(({ id }, n) => [id, shares[n] as number]))
 }
@@ -50,26 +51,24 @@ export function allocate(budget: number, members: readonly Claimant[]): Map<stri
 // Raises all from `low` towards `high` with one water level, a connection at a time where it does not divide.
 function fill(budget: number, ranges: readonly Range[]): number[] {
   if (sum(ranges.map(({ high }) => high)) <= budget) return ranges.map(({ high }) => high)
-  const at = (level: number): number[] =>
-    ranges.map(({ weight, low, high }) => Math.min(Math.max(Math.floor(level * weight), low), high))
+  const at = (level: number, { weight, low, high }: Range): number =>
+    Math.min(Math.max(Math.floor(level * weight), low), high)
+  const totalAt = (level: number): number => ranges.reduce((total, range) => total + at(level, range), 0)
   let below = 0
   let above = Math.max(...ranges.map(({ weight, low }) => (low + budget + 1) / weight))
-  // So fine that less than one connection a member is left.
-  for (let n = 0; n < 100 && above - below > above * 1e-12; n++) {
+  // Until the two are so close that no member rises by more than one connection between them.
+  while (above - below > above * 1e-12) {
     const middle = (below + above) / 2
-    if (sum(at(middle)) <= budget) below = middle
+    const total = totalAt(middle)
+    if (total <= budget) below = middle
     else above = middle
+    if (total === budget) break
   }
-  const shares = at(below)
+  const shares = ranges.map((range) => at(below, range))
   const next = (n: number): number => ((shares[n] as number) + 1) / (ranges[n] as Range).weight
-  for (let left = budget - sum(shares); left > 0; left--) {
-    let best: number | undefined
-    for (const [n, { high }] of ranges.entries()) {
-      if ((shares[n] as number) < high && (best === undefined || next(n) < next(best))) best = n
-    }
-    if (best === undefined) break
-    shares[best] = (shares[best] as number) + 1
-  }
+  const rising = [...ranges.keys()].filter((n) => (shares[n] as number) < (ranges[n] as Range).high)
+  const order = rising.toSorted((a, b) => next(a) - next(b))
+  for (const n of order.slice(0, budget - sum(shares))) shares[n] = (shares[n] as number) + 1
   return shares
 }
 

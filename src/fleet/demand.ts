@@ -17,7 +17,9 @@ export class Demand {
   take(most: number): number {
     const peak = Math.min(this.#peak, most)
     this.#peak = 0
-    this.#smooth = peak >= this.#smooth ? peak : this.#smooth + (peak - this.#smooth) * DECAY
+    const decayed = this.#smooth + (peak - this.#smooth) * DECAY
+    // Without an end it would ask for one connection too many for ever.
+    this.#smooth = decayed - peak < 0.5 ? peak : decayed
     return Math.ceil(this.#smooth)
   }
 }
