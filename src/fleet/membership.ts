@@ -59,6 +59,8 @@ export class Membership implements AsyncDisposable {
   #sequence = 0
   #deadline = -Infinity
   #nextBeatAt = 0
+  // Of beats that cannot wait for their time.
+  #soonestBeatAt = 0
   #isBeating = false
   #isJoined = false
   #isStopped = false
@@ -149,7 +151,8 @@ export class Membership implements AsyncDisposable {
       return
     }
     this.#demand.sample(state)
-    if (now >= this.#nextBeatAt && !this.#isBeating) void this.#beat()
+    const isDue = now >= this.#nextBeatAt || (now >= this.#soonestBeatAt && this.#canMove())
+    if (isDue && !this.#isBeating) void this.#beat()
     this.#alarm.set(now + this.#beatMs / SAMPLES_PER_BEAT)
   }
 
@@ -158,6 +161,7 @@ export class Membership implements AsyncDisposable {
     const { store, fleet, onError } = this.#options
     this.#isBeating = true
     const beganAt = this.#clock.now()
+    this.#soonestBeatAt = beganAt + this.#beatMs / 4
     const beat = this.#prepare()
     // However the beat ends, it may have been applied: what it gives back is gone.
     this.#claim = Math.min(this.#claim, Math.max(beat.held, beat.wanted))
@@ -186,12 +190,21 @@ export class Membership implements AsyncDisposable {
 
   #prepare(): Beat {
     const { budget, floor, weight, leaseMs } = this.#options
-    const demand = this.#demand.take(budget)
+    const demand = this.#demand.upTo(budget)
     const wanted = this.#target(demand)
     if (wanted < this.#share) void this.#resize(wanted)
     const held = this.#isJoined ? (this.#isSettled ? this.#share : this.#claim) : 0
     const sequence = ++this.#sequence
     return { protocol: PROTOCOL, id: this.id, sequence, budget, leaseMs, floor, weight, demand, held, wanted }
+  }
+
+  // Whether there is something to give to one that is short, or to get from one that has too much.
+  #canMove(): boolean {
+    const others = this.#members.filter(({ id, isAbsent }) => id !== this.id && !isAbsent)
+    const demand = this.#demand.upTo(this.#options.budget)
+    if (demand > this.#share) return others.some((each) => each.share > Math.max(each.demand, each.floor))
+    const hasSpare = this.#share > Math.max(demand, this.#options.floor)
+    return hasSpare && others.some((each) => each.demand > each.share)
   }
 
   // What this member should have, by what was last heard of the others.

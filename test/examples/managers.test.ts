@@ -28,3 +28,10 @@ test('examples/sqlite.ts', async () => {
     await rm(folder, { recursive: true })
   }
 })
+
+test.skipIf(url === '')('examples/fleet.ts', async () => {
+  const [line] = await runExample('fleet.ts', url)
+  const [, orders, reports] = /^orders has (\d+) of 10, reports has (\d+)$/.exec(line ?? '') ?? []
+  expect(Number(orders)).toBeGreaterThanOrEqual(8)
+  expect(Number(orders) + Number(reports)).toBeLessThanOrEqual(10)
+})

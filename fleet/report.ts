@@ -1,0 +1,94 @@
+import * as echarts from 'echarts'
+
+import { BUDGET, type Result } from './run.ts'
+
+/** The table of some runs, in Markdown. */
+export function tableOf(results: readonly Result[]): string {
+  const rows = results.map((it) => {
+    const errors = Object.entries(it.errors).map(([text, count]) => `${count} × ${text}`)
+    const used = `${Math.round(it.usedWhileWaiting * 100)} %`
+    return [
+      it.mode,
+      Math.round(it.served / it.seconds),
+      `${Math.round(it.p50Ms)} ms`,
+      `${Math.round(it.p99Ms)} ms`,
+      errors.join('<br>') || 'none',
+      it.mostBackends,
+      used,
+    ]
+  })
+  return [
+    '| | requests a second | median | p99 | errors | most backends | in use while somebody waits |',
+    '|---|---|---|---|---|---|---|',
+    ...rows.map((cells) => `| ${cells.join(' | ')} |`),
+  ].join('\n')
+}
+
+/** Each rule that the fleet broke, as a line of text. */
+export function broken(fleet: Result): string[] {
+  const lines: string[] = []
+  for (const [text, count] of Object.entries(fleet.errors))
+    lines.push(`${count} callers got an error: ${text}`)
+  if (fleet.mostBackends > BUDGET)
+    lines.push(
+      `${fleet.mostBackends} backends, beside those of processes that stood still: allowed are ${BUDGET}`,
+    )
+  if (fleet.usedWhileWaiting < 0.95)
+    lines.push(
+      `${Math.round(fleet.usedWhileWaiting * 100)} % of the budget in use while somebody waited: wanted are 95 %`,
+    )
+  return lines
+}
+
+/** The shares of all processes over time. */
+export function drawing({ samples, faults, seconds }: Result): string {
+  const names = [...new Set(samples.flatMap(({ shares }) => Object.keys(shares)))]
+  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: 960, height: 420 })
+  chart.setOption({
+    animation: false,
+    backgroundColor: '#fff',
+    grid: { left: 50, right: 20, top: 30, bottom: 90 },
+    title: {
+      text: 'Shares of the processes, and backends that the server counted',
+      textStyle: { fontSize: 13 },
+    },
+    xAxis: { type: 'value', min: 0, max: seconds, axisLabel: { formatter: '{value} s' } },
+    yAxis: { type: 'value', max: 40, name: 'connections' },
+    legend: { bottom: 0, type: 'plain', itemWidth: 12, textStyle: { fontSize: 10 } },
+    series: [
+      ...names.map((name) => ({
+        name,
+        type: 'line' as const,
+        stack: 'shares',
+        step: 'end' as const,
+        symbol: 'none',
+        lineStyle: { width: 0 },
+        areaStyle: { opacity: 0.8 },
+        data: samples.map(({ atMs, shares }) => [atMs / 1_000, shares[name] ?? 0]),
+      })),
+      {
+        name: 'backends',
+        type: 'line' as const,
+        symbol: 'none',
+        color: '#111',
+        lineStyle: { width: 1.5 },
+        data: samples.map(({ atMs, backends }) => [atMs / 1_000, backends]),
+        markLine: {
+          silent: true,
+          symbol: 'none',
+          data: [
+            { yAxis: BUDGET, label: { formatter: `budget ${BUDGET}`, position: 'insideEndTop' as const } },
+            ...faults.map(({ atMs }, n) => ({
+              xAxis: atMs / 1_000,
+              label: { formatter: String(n + 1) },
+              lineStyle: { color: '#c8453b', type: 'dashed' as const },
+            })),
+          ],
+        },
+      },
+    ],
+  })
+  const svg = chart.renderToSVGString()
+  chart.dispose()
+  return svg
+}

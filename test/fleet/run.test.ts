@@ -1,0 +1,32 @@
+import { spawnSync } from 'node:child_process'
+
+import { expect, test } from 'vitest'
+
+const fleet = (...argv: string[]) =>
+  spawnSync(process.execPath, ['fleet/main.ts', ...argv], { encoding: 'utf8', timeout: 100_000 })
+
+// Too short to say how much of the budget is used between the faults: that needs the whole run.
+test.each(['redis', 'postgres'])(
+  'real processes with faults, the roster in %s: no caller sees an error, the server never more than the budget',
+  (store) => {
+    const { stdout, stderr } = fleet('--seconds', '24', '--store', store, '--json')
+    expect(stderr).toBe('')
+    const { results } = JSON.parse(stdout) as {
+      results: { errors: object; mostBackends: number; served: number; faults: unknown[] }[]
+    }
+    const [run] = results
+    expect(run?.errors).toEqual({})
+    expect(run?.mostBackends).toBeLessThanOrEqual(30)
+    expect(run?.served).toBeGreaterThan(5_000)
+    expect(run?.faults.length).toBeGreaterThanOrEqual(3)
+  },
+  110_000,
+)
+
+test('a wrong argument is named, with what is allowed', () => {
+  const { status, stderr } = fleet('--store', 'etcd')
+  expect([status, stderr]).toEqual([
+    2,
+    "cenote fleet: --store is 'etcd': allowed is redis or postgres. See --help\n",
+  ])
+})
