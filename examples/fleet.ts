@@ -4,7 +4,7 @@ import { Pool } from 'cenote'
 import { joinFleet, MemoryStore } from 'cenote/fleet'
 import { PgManager } from 'cenote/pg'
 
-const url = process.env['DATABASE_URL'] ?? 'postgres://postgres@127.0.0.1:5432/postgres'
+const url = process.argv[2] ?? 'postgres://postgres@127.0.0.1:5432/postgres'
 const store = new MemoryStore()
 const begin = async (name: string) => {
   const pool = new Pool(new PgManager(url), { name, maxSize: 1 })

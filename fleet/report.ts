@@ -6,7 +6,8 @@ import { BUDGET, type Result } from './run.ts'
 export function tableOf(results: readonly Result[]): string {
   const rows = results.map((it) => {
     const errors = Object.entries(it.errors).map(([text, count]) => `${count} × ${text}`)
-    const used = `${Math.round(it.usedWhileWaiting * 100)} %`
+    // Of connections to the proxy the share says nothing.
+    const used = it.mode === 'PgBouncer' ? '–' : `${Math.round(it.usedWhileWaiting * 100)} %`
     return [
       it.mode,
       Math.round(it.served / it.seconds),

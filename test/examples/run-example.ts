@@ -15,6 +15,7 @@ export async function runExample(example: string, ...args: string[]): Promise<st
       file,
       code
         .replaceAll("'cenote'", "'../../../src/index.ts'")
+        .replaceAll("'cenote/fleet'", "'../../../src/fleet/index.ts'")
         .replaceAll(/'cenote\/(\w+)'/g, "'../../../src/managers/$1.ts'"),
     )
     const { stdout } = await promisify(execFile)(process.execPath, [file, ...args], { timeout: 15_000 })
