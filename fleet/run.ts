@@ -167,10 +167,11 @@ async function observe(
   let underway = 0
   let lastFaultAt = -Infinity
   let shiftAt = 0
+  const first = random.whole(0, PROCESSES - 1)
   while (now() < seconds * 1_000) {
     if (now() >= shiftAt) {
+      shift(stage.members, first + 2 * Math.round(shiftAt / SHIFT_MS))
       shiftAt += SHIFT_MS
-      shift(stage.members, random)
     }
     while (planned[0] !== undefined && now() >= planned[0].atMs) {
       const fault = planned.shift() as Fault
@@ -223,12 +224,12 @@ async function observe(
   }
 }
 
-// Two processes have much to do, the others a little: other two each time.
-function shift(members: readonly Member[], random: Random): void {
+// Two processes have much to do, the others a little: the next two each time.
+function shift(members: readonly Member[], from: number): void {
   const alive = members.filter(({ isGone, isFrozen }) => !isGone && !isFrozen)
-  const hot = new Set([random.pick(alive), random.pick(alive)])
-  for (const member of alive) {
-    const callers = hot.has(member) ? 24 : 1
+  for (const [n, member] of alive.entries()) {
+    const isHot = n === from % alive.length || n === (from + 1) % alive.length
+    const callers = isHot ? 24 : 1
     member.child.send({ do: 'work', callers } satisfies Order)
   }
 }
