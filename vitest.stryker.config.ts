@@ -9,7 +9,7 @@ export default defineConfig({
     include: ['test/core/**/*.test.ts', 'test/sim/lives.test.ts'],
     exclude: ['test/core/process.test.ts', 'test/core/scale.test.ts'],
     isolate: false,
-    testTimeout: 5_000,
+    testTimeout: 15_000,
     globalSetup: [],
     provide: { postgresUrl: '' },
     // Stryker runs them in threads, which take no flags of their own.
