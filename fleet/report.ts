@@ -5,7 +5,7 @@ import { BUDGET, type Result } from './run.ts'
 /** The table of some runs, in Markdown. */
 export function tableOf(results: readonly Result[]): string {
   const rows = results.map((it) => {
-    const errors = Object.entries(it.errors).map(([text, count]) => `${count} × ${text}`)
+    const errors = [...causes(it.errors)].map(([text, count]) => `${count} × ${text}`)
     // Of connections to the proxy the share says nothing.
     const used = it.mode === 'PgBouncer' ? '–' : `${Math.round(it.usedWhileWaiting * 100)} %`
     return [
@@ -23,6 +23,16 @@ export function tableOf(results: readonly Result[]): string {
     '|---|---|---|---|---|---|---|',
     ...rows.map((cells) => `| ${cells.join(' | ')} |`),
   ].join('\n')
+}
+
+// Without the name of the process and the advice of the pool.
+function causes(errors: Readonly<Record<string, number>>): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const [text, count] of Object.entries(errors)) {
+    const cause = text.replace(/^'p\d+' could not connect: /, '').replace(/\. Check the server.*/, '')
+    counts.set(cause, (counts.get(cause) ?? 0) + count)
+  }
+  return counts
 }
 
 /** Each rule that the fleet broke, as a line of text. */
@@ -48,7 +58,7 @@ export function drawing({ samples, faults, seconds }: Result): string {
   chart.setOption({
     animation: false,
     backgroundColor: '#fff',
-    grid: { left: 50, right: 20, top: 30, bottom: 90 },
+    grid: { left: 50, right: 20, top: 56, bottom: 80 },
     title: {
       text: 'Shares of the processes, and backends that the server counted',
       textStyle: { fontSize: 13 },
