@@ -3,6 +3,7 @@ import { createClient } from 'redis'
 
 import { type FleetStore, joinFleet, type Membership, PostgresStore, RedisStore } from '../src/fleet/index.ts'
 import { Pool } from '../src/index.ts'
+import { inspect } from '../src/inspector/index.ts'
 import { type PgClient, PgManager } from '../src/managers/pg.ts'
 import type { Order, Report } from './messages.ts'
 
@@ -25,6 +26,7 @@ process.on('message', (order: Order) => {
 })
 
 async function start({
+  inspect: isInspected,
   mode,
   name,
   url,
@@ -46,7 +48,7 @@ async function start({
     membership = await joinFleet(pool, { store, budget, leaseMs, onError })
   }
   setInterval(report, REPORT_MS)
-  process.send?.('ready')
+  process.send?.({ ready: isInspected ? (await inspect()).url : '' })
 }
 
 // Before all requests, as a beat that waits behind them would come too late.

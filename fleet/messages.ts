@@ -13,6 +13,8 @@ export type Order =
       readonly budget: number
       readonly maxSize: number
       readonly leaseMs: number
+      /** Serve the inspector, and tell its address. */
+      readonly inspect: boolean
     }
   /** So many callers work from now on. */
   | { readonly do: 'work'; readonly callers: number }

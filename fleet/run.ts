@@ -124,8 +124,10 @@ export async function runFleet(
         budget: BUDGET,
         maxSize,
         leaseMs: LEASE_MS,
+        inspect: members.length === 1 && mode === 'fleet',
       } satisfies Order)
-      await ready
+      const [told] = (await ready) as [{ ready: string } | number | null]
+      if (typeof told === 'object' && told?.ready) say(`the roster as ${name} sees it, live: ${told.ready}`)
       child.on('message', (report: Report) => {
         member.last = report
         for (const took of report.tookMs) tookMs.push(took)

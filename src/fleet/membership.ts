@@ -1,3 +1,5 @@
+import { type Channel, channel } from 'node:diagnostics_channel'
+
 import { Alarm } from '../core/alarm.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Pool } from '../core/pool.ts'
@@ -15,8 +17,23 @@ const USABLE_PART_OF_LEASE = 0.8
 // A lost roster is closed for one lease, and whoever has to give way may need some time for it.
 const JOIN_LEASES = 3
 
+/** The name of the channel on which each member tells its fleet after each beat: a {@link FleetEvent}. */
+export const FLEET_CHANNEL = 'cenote:fleet' as const
+const beats: Channel = channel(FLEET_CHANNEL)
+
+/** A member heard of its fleet. */
+export interface FleetEvent {
+  readonly pool: string
+  /** As in the other channels of the pool. */
+  readonly poolId: number
+  readonly fleet: string
+  readonly budget: number
+  readonly members: readonly FleetMember[]
+}
+
 /** What a membership needs of a pool. */
 export type FleetPool = Pick<Pool<unknown>, 'resize' | 'state'> & {
+  look(): { readonly poolId: number }
   readonly options: { readonly name: string; readonly clock: Clock }
 }
 
@@ -221,6 +238,7 @@ export class Membership implements AsyncDisposable {
   #heed(share: number, members: readonly Claimant[]): void {
     this.#claim = share
     this.#members = members
+    if (beats.hasSubscribers) this.#tell()
     const own = members.find(({ id }) => id === this.id)
     const target = this.#target(own?.demand ?? 0)
     if (this.#isStopped || share < this.#options.floor) return this.#beatIn(this.#beatMs / 4)
@@ -229,6 +247,13 @@ export class Membership implements AsyncDisposable {
     // What is free, or can be given back, does not wait for the next beat.
     const isSoon = target < share ? this.#isSettled : target > share && isFree
     this.#beatIn(isSoon ? this.#beatMs / 4 : this.#beatMs)
+  }
+
+  #tell(): void {
+    const { fleet, budget } = this.#options
+    const { name } = this.#pool.options
+    const event = { pool: name, poolId: this.#pool.look().poolId, fleet, budget, members: this.members() }
+    beats.publish(event satisfies FleetEvent)
   }
 
   // The lease is over, or nearly: nobody keeps more than the floor for this member.

@@ -77,6 +77,20 @@ export interface ConnectFailures {
   readonly lastAt: number
 }
 
+/** The fleet with which a pool shares a budget, as its member last heard. */
+export interface FleetRoster {
+  readonly fleet: string
+  readonly budget: number
+  readonly members: readonly {
+    readonly id: string
+    readonly share: number
+    readonly demand: number
+    readonly floor: number
+    readonly isSelf: boolean
+    readonly isAbsent: boolean
+  }[]
+}
+
 /** What is told of a pool beside its frames, anew whenever it has changed. */
 export interface PoolCard {
   readonly name: string
@@ -86,6 +100,8 @@ export interface PoolCard {
   readonly connectFailures: readonly ConnectFailures[]
   /** Connections closed since the pool was made, by reason. */
   readonly closedBy: Readonly<Record<string, number>>
+  /** undefined: it is in none. */
+  readonly fleet?: FleetRoster | undefined
 }
 
 /** The first message of the stream: all that is remembered. */

@@ -11,9 +11,13 @@ import {
   type ReleaseEvent,
   TRACING_CHANNELS,
 } from '../index.ts'
+import type { FLEET_CHANNEL, FleetEvent } from '../fleet/index.ts'
 import { Holders } from './holders.ts'
 import { type Hello, KEEP_MS, TICK_MS, type Tick } from './protocol.ts'
 import { Recording } from './recording.ts'
+
+// A name and no import: who has no fleet loads none.
+const FLEET: typeof FLEET_CHANNEL = 'cenote:fleet'
 
 type Listener = (message: unknown) => void
 
@@ -95,6 +99,20 @@ export class Recorder {
       ),
       this.#on<LeakEvent>(CHANNELS.leak, (recording, { connection, heldMs, stack }) =>
         recording.leaked({ at: Date.now(), connection, heldMs, stack }),
+      ),
+      this.#on<FleetEvent>(FLEET, (recording, { fleet, budget, members }) =>
+        recording.heardOfFleet({
+          fleet,
+          budget,
+          members: members.map(({ id, share, demand, floor, isSelf, isAbsent }) => ({
+            id,
+            share,
+            demand,
+            floor,
+            isSelf,
+            isAbsent,
+          })),
+        }),
       ),
       [
         tracing.start.name as string,

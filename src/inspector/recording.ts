@@ -2,6 +2,7 @@ import { type ConnectionInsight, explain, type InsightSource, type PoolState } f
 import { Lanes } from './lanes.ts'
 import {
   type ConnectFailures,
+  type FleetRoster,
   type Frame,
   type HeldLease,
   KEEP_MS,
@@ -30,6 +31,7 @@ export class Recording {
   #before: PoolState
   #startedAt: number
   #cardText = ''
+  #fleet: FleetRoster | undefined = undefined
   #idsBefore: readonly number[] | undefined = undefined
 
   constructor(pool: InsightSource, now: number) {
@@ -53,6 +55,10 @@ export class Recording {
       this.#failures.delete(oldest)
       break
     }
+  }
+
+  heardOfFleet(fleet: FleetRoster): void {
+    this.#fleet = fleet
   }
 
   released(connection: number, heldMs: number, now: number): void {
@@ -126,6 +132,7 @@ export class Recording {
       leaks: this.#leaks,
       connectFailures: [...this.#failures.values()].toReversed(),
       closedBy: this.#pool.look().state.statistics.closed,
+      fleet: this.#fleet,
     }
   }
 

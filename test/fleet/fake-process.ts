@@ -59,6 +59,7 @@ export class FakeProcess {
     }
     const pool = {
       options: { name, clock: own },
+      look: () => ({ poolId: 0 }),
       state: () => ({
         closed: false,
         connections: this.open,

@@ -6,9 +6,10 @@ import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 import { Random } from '../../sim/random.ts'
+import { joinFleet, MemoryStore } from '../../src/fleet/index.ts'
 import { Pool, type PoolOptions } from '../../src/index.ts'
 import { inspect } from '../../src/inspector/index.ts'
-import { ScriptedManager, type ScriptedConnection } from '../../src/testing/index.ts'
+import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../src/testing/index.ts'
 import { findChromium, startChromium } from './browser.ts'
 
 const executable = findChromium()
@@ -173,6 +174,30 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     await expect.poll(() => page.locator('#leaks summary').count()).toBe(1)
     await page.locator('#leaks summary').click()
     expect(await page.locator('#leaks pre').textContent()).toContain('leakingCall')
+  })
+
+  test('the roster of its fleet is listed, who is absent too; without a fleet there is none', async () => {
+    const { pool } = poolOf()
+    const other = poolOf({ name: 'reports' })
+    const inspector = await show(pool)
+    const page = await open(inspector.url)
+    const roster = page.locator('#fleet-section')
+    expect(await roster.isVisible()).toBe(false)
+    const options = { store: new MemoryStore(), budget: 20, leaseMs: 500, fleet: 'db' }
+    const gone = new Pool(new ScriptedManager(), { name: 'gone', clock: new VirtualClock() })
+    // Its clock stands still: it beats once.
+    await joinFleet(gone, { ...options, floor: 3 })
+    await joinFleet(other.pool, { ...options, floor: 2 })
+    await joinFleet(pool, options)
+    const line = (name: string) => roster.locator('tbody tr', { hasText: name }).allInnerTexts()
+    await expect.poll(() => roster.locator('h2').innerText()).toBe("Fleet 'db': 20 of 20 given out")
+    await expect
+      .poll(() => line('orders'))
+      .toEqual([expect.stringMatching(/^orders-\w+ \(this one\)\t\d+\t0\t1$/)])
+    await expect
+      .poll(() => line('gone'))
+      .toEqual([expect.stringMatching(/^gone-\w+ \(not heard of\)\t3\t0\t3$/)])
+    expect(await line('reports')).toHaveLength(1)
   })
 
   test('it pauses, scrubs back and goes on, by keyboard alone', async () => {

@@ -34,6 +34,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'core/rules.ts': 'all',
     'core/pool.ts': 'type',
     'core/state.ts': 'type',
+    'node:diagnostics_channel': 'all',
   },
   kysely: { '.': 'type', 'managers/pg.ts': 'all', kysely: 'all' },
   managers: {
@@ -48,6 +49,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
   otel: { '.': 'all', otel: 'all', '@opentelemetry/api': 'all', 'node:diagnostics_channel': 'all' },
   inspector: {
     '.': 'all',
+    fleet: 'type',
     'core/caller.ts': 'all',
     inspector: 'all',
     'node:crypto': 'all',

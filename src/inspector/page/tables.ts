@@ -31,6 +31,26 @@ export class Tables {
     )
     this.#rows('options', Object.entries(card.options), 'None.')
     this.#leaks(card)
+    this.#fleet(card)
+  }
+
+  #fleet({ fleet }: PoolCard): void {
+    const section = document.getElementById('fleet-section') as HTMLElement
+    section.hidden = fleet === undefined
+    if (fleet === undefined) return
+    const given = fleet.members.reduce((sum, { share }) => sum + share, 0)
+    const title = `Fleet '${fleet.fleet}': ${given} of ${fleet.budget} given out`
+    const heading = document.getElementById('fleet-title') as HTMLElement
+    if (heading.textContent !== title) heading.textContent = title
+    const rows = fleet.members
+      .toSorted((a, b) => b.share - a.share || (a.id < b.id ? -1 : 1))
+      .map(({ id, share, demand, floor, isSelf, isAbsent }) => [
+        `${id}${isSelf ? ' (this one)' : ''}${isAbsent ? ' (not heard of)' : ''}`,
+        String(share),
+        String(demand),
+        String(floor),
+      ])
+    this.#rows('fleet', rows, 'Nobody.')
   }
 
   #rows(id: string, rows: readonly (readonly string[])[], none: string): void {
