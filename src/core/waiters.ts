@@ -38,10 +38,12 @@ export class Waiter<C> implements HeapItem {
   }
 }
 
-// The waiters of one priority, first come first.
+// The waiters of one priority, first come first. Who retries was served once, so he came before all who still wait.
 class Level<C> implements HeapItem {
   readonly priority: number
   first: Waiter<C> | undefined = undefined
+  /** The last of those at the front that were served once and retry. */
+  lastRetry: Waiter<C> | undefined = undefined
   last: Waiter<C> | undefined = undefined
   heapIndex = -1
 
@@ -78,14 +80,17 @@ export class Waiters<C> {
       level = new Level(waiter.priority)
       this.#levels.set(waiter.priority, level)
     }
-    if (level.last === undefined) {
-      level.first = waiter
-      this.#byPriority.add(level)
-    } else {
-      level.last.next = waiter
-      waiter.previous = level.last
-    }
-    level.last = waiter
+    if (level.first === undefined) this.#byPriority.add(level)
+    const isRetry = waiter.freshSince > 0
+    const previous = isRetry ? level.lastRetry : level.last
+    const next = previous === undefined ? level.first : previous.next
+    waiter.previous = previous
+    waiter.next = next
+    if (previous === undefined) level.first = waiter
+    else previous.next = waiter
+    if (next === undefined) level.last = waiter
+    else next.previous = waiter
+    if (isRetry) level.lastRetry = waiter
     waiter.queue = level
     this.#size++
     this.#addDeadline(waiter)
@@ -99,6 +104,7 @@ export class Waiters<C> {
     else previous.next = next
     if (next === undefined) level.last = previous
     else next.previous = previous
+    if (level.lastRetry === waiter) level.lastRetry = previous
     waiter.queue = undefined
     waiter.previous = undefined
     waiter.next = undefined

@@ -201,7 +201,9 @@ function write(socket: Socket, message: Message): boolean {
 }
 
 function reset(socket: Socket): void {
-  // A socket that is still connecting would be reset only once it is connected.
-  if (socket.connecting) socket.destroy()
+  // A socket that is still connecting would be reset only once it is connected, and one that is just being ended cannot be
+  // reset: Node.js would then lose its handle, open for ever.
+  const isEnding = socket.writableEnded && !socket.writableFinished
+  if (socket.connecting || isEnding) socket.destroy()
   else if (!socket.destroyed) socket.resetAndDestroy()
 }

@@ -228,3 +228,28 @@ test('every lease and connection is told on the channels, also those handed from
   ])
   expect(events).toContain('open:error')
 })
+
+test('who retries goes before those who have not been served yet, in the order of the retries', async () => {
+  const { pool, manager } = make({ maxSize: 2 })
+  const order: string[] = []
+  const breaks = Promise.withResolvers<void>()
+  const retrying = ['a', 'b'].map((name) => {
+    let runs = 0
+    return pool.run(
+      async (connection) => {
+        if (++runs > 1) return void order.push(name)
+        await breaks.promise
+        connection.broken = true
+        throw new Error('broken')
+      },
+      { retries: 1 },
+    )
+  })
+  await settle()
+  const waiting = ['c', 'd', 'e'].map((name) => pool.run(() => void order.push(name)))
+  const urgent = pool.run(() => void order.push('urgent'), { priority: -1 })
+  breaks.resolve()
+  await Promise.all([...retrying, ...waiting, urgent])
+  expect(order).toEqual(['urgent', 'a', 'b', 'c', 'd', 'e'])
+  expect(manager.open).toBe(2)
+})

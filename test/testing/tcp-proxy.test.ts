@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, Socket } from 'node:net'
 
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 
 import { TcpProxy } from '../../src/testing/index.ts'
 
@@ -206,4 +206,31 @@ test('a connection that was cut in a black hole does not come back to life when 
   socket.write('alone')
   await until(() => text() === 'alone')
   expect(served).toHaveLength(1)
+})
+
+test('a cut at the moment at which a side is being ended leaves no socket behind', async () => {
+  const server = createServer((socket) => void socket.resume().on('error', () => {}))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const proxy = await TcpProxy.start({ port: (server.address() as AddressInfo).port })
+  const sockets = (): number =>
+    process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
+  await expect.poll(sockets).toBe(0)
+  const client = connect({ port: proxy.port, host: proxy.host })
+  client.on('error', () => {})
+  await once(client, 'connect')
+  await expect.poll(sockets).toBe(4)
+  const { port } = server.address() as AddressInfo
+  const realEnd = Socket.prototype.end
+  const end = vi.spyOn(Socket.prototype, 'end').mockImplementation(function (this: Socket) {
+    const ended = realEnd.apply(this, [] as never)
+    // The proxy's own socket to the server.
+    if (this.remotePort === port) proxy.cut()
+    return ended
+  })
+  client.end()
+  await expect.poll(() => end.mock.instances.length).toBeGreaterThanOrEqual(2)
+  end.mockRestore()
+  await expect.poll(sockets).toBe(0)
+  await proxy.close()
+  server.close()
 })
