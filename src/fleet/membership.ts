@@ -79,6 +79,7 @@ export class Membership implements AsyncDisposable {
   // Of beats that cannot wait for their time.
   #soonestBeatAt = 0
   #isBeating = false
+  #lastBeat: Promise<unknown> = Promise.resolve()
   #isJoined = false
   #isStopped = false
 
@@ -146,6 +147,8 @@ export class Membership implements AsyncDisposable {
     if (this.#isStopped) return
     this.#isStopped = true
     this.#alarm.stop()
+    // One that arrives after the leave would make a member of it again.
+    await this.#lastBeat
     if (!this.#pool.state().closed) {
       await Promise.race([this.#resize(this.#options.floor), this.#pause(this.#options.leaseMs)])
     }
@@ -169,7 +172,7 @@ export class Membership implements AsyncDisposable {
     }
     this.#demand.sample(state)
     const isDue = now >= this.#nextBeatAt || (now >= this.#soonestBeatAt && this.#canMove())
-    if (isDue && !this.#isBeating) void this.#beat()
+    if (isDue && !this.#isBeating) this.#lastBeat = this.#beat()
     this.#alarm.set(now + this.#beatMs / SAMPLES_PER_BEAT)
   }
 

@@ -340,6 +340,28 @@ test('leave gives all back; so does closing the pool', async () => {
   await leaving
 })
 
+test('a beat that is under way when a member leaves does not bring it back', async () => {
+  const { clock, begin } = world(10)
+  const a = await begin()
+  const b = await begin()
+  await clock.advance(2 * BEAT)
+  const gate = Promise.withResolvers<void>()
+  const beat = b.network.beat.bind(b.network)
+  b.network.beat = async (fleet, one) => {
+    await gate.promise
+    return await beat(fleet, one)
+  }
+  const beatsBefore = b.network.beats.length
+  await clock.advance(1.2 * BEAT)
+  const leaving = b.membership.leave()
+  await settle()
+  gate.resolve()
+  await leaving
+  expect(b.network.beats.length).toBe(beatsBefore + 1)
+  await clock.advance(2 * BEAT)
+  expect(a.membership.members().map(({ id }) => id)).toEqual([a.membership.id])
+})
+
 test('a rolling deploy: twice the processes never have more than the budget, and the old ones give way', async () => {
   const { clock, begin } = world(20)
   const old: Process[] = []
