@@ -91,8 +91,14 @@ export function drawing({ outcomes, faults, startedAt, endedAt }: Result): strin
   chart.setOption({
     animation: false,
     backgroundColor: '#fff',
-    legend: { top: 4 },
-    grid: rows.map((_, row) => ({ left: 140, right: 20, top: TOP + row * ROW, height: ROW - 26 })),
+    legend: { top: 4, itemGap: 40 },
+    title: rows.map((name, row) => ({
+      text: name,
+      left: 8,
+      top: TOP + row * ROW + 18,
+      textStyle: { fontSize: 12, fontWeight: 'bold' as const },
+    })),
+    grid: rows.map((_, row) => ({ left: 190, right: 20, top: TOP + row * ROW, height: ROW - 26 })),
     xAxis: rows.map((_, row) => ({
       type: 'category' as const,
       gridIndex: row,
@@ -100,14 +106,9 @@ export function drawing({ outcomes, faults, startedAt, endedAt }: Result): strin
       axisTick: { show: false },
       axisLabel: { show: row === rows.length - 1, interval: 39, formatter: '{value} s' },
     })),
-    yAxis: rows.map((name, row) => ({
+    yAxis: rows.map((_, row) => ({
       type: 'value' as const,
       gridIndex: row,
-      name,
-      nameLocation: 'middle' as const,
-      nameRotate: 0,
-      nameGap: 60,
-      nameTextStyle: { align: 'right' as const, fontWeight: 'bold' as const },
       max: 150,
       interval: 50,
       axisLabel: { showMaxLabel: false },
