@@ -1,0 +1,306 @@
+import { type Clock, Pool } from '../dist/index.js'
+import { type BenchPool, makePool, type PoolName } from './pools.ts'
+
+/** One thing that is measured. */
+export interface Case {
+  readonly title: string
+  readonly unit: 'ns' | 'bytes' | 'ms' | 'µs'
+  /** The most that is wanted, as a multiple of the bare limit; or, with `absolute`, as a number of the unit. */
+  readonly goal?: number
+  readonly absolute?: true
+  /** Pools for which it makes sense: all by default. */
+  readonly pools?: readonly PoolName[]
+  run(name: PoolName): Promise<number>
+}
+
+const collect = (): void => {
+  if (globalThis.gc === undefined) throw new Error('run this with --expose-gc')
+  globalThis.gc()
+}
+const cpuNs = (since: NodeJS.CpuUsage): number => {
+  const { user, system } = process.cpuUsage(since)
+  return (user + system) * 1_000
+}
+/** The median of some runs after a few for warming up: nanoseconds an operation. */
+async function perOperation(operations: number, work: () => Promise<unknown>): Promise<number> {
+  const times: number[] = []
+  for (let run = 0; run < 7; run++) {
+    const startedAt = performance.now()
+    await work()
+    if (run >= 2) times.push(((performance.now() - startedAt) * 1e6) / operations)
+  }
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] as number
+}
+
+// So many that the pool's own work is slow beyond them: they are left out, as a run would take minutes.
+const QUADRATIC: readonly PoolName[] = ['tarn', 'pg-pool']
+const WITH_DEADLINES: readonly PoolName[] = [
+  'cenote',
+  'generic-pool',
+  'tarn',
+  'lightning-pool',
+  'sequelize-pool',
+]
+const ALL: readonly PoolName[] = [
+  'bare',
+  'cenote',
+  'generic-pool',
+  'tarn',
+  'lightning-pool',
+  'sequelize-pool',
+  'pg-pool',
+]
+
+const drain = (waiters: number, goal?: number): Case => ({
+  title: `${waiters.toLocaleString('en')} waiters served, each`,
+  unit: 'ns',
+  ...(goal !== undefined && { goal }),
+  pools: waiters > 100_000 ? ALL.filter((name) => !QUADRATIC.includes(name)) : ALL,
+  run: async (name) => {
+    const pool = await makePool(name, 10)
+    const once = async (): Promise<number> => {
+      const held = await Promise.all(Array.from({ length: 10 }, () => pool.acquire()))
+      const served: Promise<void>[] = []
+      const give = (each: unknown): void => pool.release(each)
+      for (let n = 0; n < waiters; n++) served.push(pool.acquire().then(give))
+      await new Promise((resolve) => setImmediate(resolve))
+      const startedAt = performance.now()
+      for (const each of held) pool.release(each)
+      await Promise.all(served)
+      return performance.now() - startedAt
+    }
+    const rounds = Math.max(1, Math.min(50, Math.floor(200_000 / waiters)))
+    let total = 0
+    if (waiters < 100_000) for (let n = 0; n < rounds; n++) await once()
+    for (let n = 0; n < rounds; n++) total += await once()
+    return (total * 1e6) / (rounds * waiters)
+  },
+})
+
+const aborts = (order: 'newest first' | 'at random'): Case => ({
+  title: `100,000 waiters abort ${order}, each, beside queueing one`,
+  unit: 'ns',
+  pools: ['cenote'],
+  run: async () => {
+    const count = 100_000
+    const pool = new Pool({
+      connect: () => new Promise<object>(() => {}),
+      isValid: () => true,
+      hasBroken: () => false,
+      close: () => {},
+    })
+    const controllers = Array.from({ length: count }, () => new AbortController())
+    const queueing = performance.now()
+    const waits = controllers.map(({ signal }) => pool.acquire({ signal }).catch(() => {}))
+    const queueMs = performance.now() - queueing
+    const reason = new Error('gone')
+    if (order === 'newest first') controllers.reverse()
+    else for (let n = count - 1; n > 0; n--) swap(controllers, n, Math.floor(Math.random() * n))
+    const startedAt = performance.now()
+    for (const controller of controllers) controller.abort(reason)
+    const tookMs = performance.now() - startedAt
+    await Promise.all(waits)
+    console.error(`queueing one took ${Math.round((queueMs * 1e6) / count)} ns`)
+    return (tookMs * 1e6) / count
+  },
+})
+
+/** The names of the cases, as the command line takes them. */
+export const CASE_NAMES = [
+  'idle',
+  'contended',
+  'drain-10',
+  'drain-1000',
+  'drain-100000',
+  'drain-1000000',
+  'heap',
+  'timeouts',
+  'lateness',
+  'abort-newest',
+  'abort-random',
+  'run',
+  'sweep',
+  'size-1000',
+  'size-100000',
+] as const
+/** The name of a case. */
+export type CaseName = (typeof CASE_NAMES)[number]
+
+/** All cases. */
+export const CASES: Readonly<Record<CaseName, Case>> = {
+  idle: {
+    title: 'acquire + release, a connection idle',
+    unit: 'ns',
+    goal: 1.5,
+    run: async (name) => {
+      const pool = await makePool(name, 10)
+      return await perOperation(100_000, () => loop(pool, 100_000))
+    },
+  },
+  contended: {
+    title: '1,000 callers on 10 connections, each acquire + release',
+    unit: 'ns',
+    goal: 1.3,
+    run: async (name) => {
+      const pool = await makePool(name, 10)
+      return await perOperation(100_000, () =>
+        Promise.all(Array.from({ length: 1_000 }, () => loop(pool, 100))),
+      )
+    },
+  },
+  'drain-10': drain(10),
+  'drain-1000': drain(1_000),
+  'drain-100000': drain(100_000, 1.5),
+  'drain-1000000': drain(1_000_000, 1.5),
+  heap: {
+    title: 'heap for each of 100,000 waiters',
+    unit: 'bytes',
+    goal: 1.3,
+    run: async (name) => {
+      const pool = await makePool(name, 1)
+      await pool.acquire()
+      const waits: Promise<unknown>[] = Array.from({ length: 100_000 })
+      collect()
+      const before = process.memoryUsage().heapUsed
+      for (let n = 0; n < waits.length; n++) waits[n] = pool.acquire()
+      collect()
+      const perWaiter = (process.memoryUsage().heapUsed - before) / waits.length
+      // Whoever waits must not be collected with a pool that nobody needs any more.
+      void pool.acquire
+      return perWaiter
+    },
+  },
+  timeouts: {
+    title: 'CPU for each of 100,000 waiters that time out at once',
+    unit: 'ns',
+    goal: 2_000,
+    absolute: true,
+    pools: WITH_DEADLINES,
+    run: async (name) => {
+      const { cpu } = await timeOut(name)
+      return cpu
+    },
+  },
+  lateness: {
+    title: 'how late the last of 100,000 time-outs is',
+    unit: 'ms',
+    goal: 50,
+    absolute: true,
+    pools: WITH_DEADLINES,
+    run: async (name) => {
+      const { lateMs } = await timeOut(name)
+      return lateMs
+    },
+  },
+  'abort-newest': aborts('newest first'),
+  'abort-random': aborts('at random'),
+  run: {
+    title: 'run(fn), a connection idle',
+    unit: 'ns',
+    pools: ['cenote'],
+    run: async () => {
+      const pool = new Pool({
+        connect: async () => ({}),
+        isValid: () => true,
+        hasBroken: () => false,
+        close: () => {},
+      })
+      const work = (): number => 1
+      return await perOperation(100_000, async () => {
+        for (let n = 0; n < 100_000; n++) await pool.run(work)
+      })
+    },
+  },
+  sweep: {
+    title: 'sweep of 100,000 idle connections of which 10 have expired',
+    unit: 'µs',
+    goal: 20,
+    absolute: true,
+    pools: ['cenote'],
+    run: async () => {
+      let time = 0
+      let ring: () => void = () => {}
+      const clock: Clock = {
+        now: () => time,
+        random: () => 0,
+        setTimeout: (callback) => {
+          ring = callback
+          return {}
+        },
+        clearTimeout: () => {},
+      }
+      const manager = {
+        connect: async () => ({}),
+        isValid: () => true,
+        hasBroken: () => false,
+        close: () => {},
+      }
+      const times: number[] = []
+      const pool = new Pool<object>(manager, {
+        clock,
+        maxSize: 100_000,
+        maxLifetimeMs: 1e9,
+        idleTimeoutMs: Infinity,
+        reapIntervalMs: 100,
+      })
+      // Ten are born with each sweep, so ten come of age with each later one.
+      for (let n = 0; n < 99_000; n++) pool.add({})
+      for (let n = 0; n < 100; n++) {
+        time += 100
+        for (let born = 0; born < 10; born++) pool.add({})
+        ring()
+      }
+      time = 1e9
+      ring()
+      for (let n = 0; n < 50; n++) {
+        time += 100
+        const startedAt = performance.now()
+        ring()
+        times.push((performance.now() - startedAt) * 1e3)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      return times.toSorted((a, b) => a - b)[25] as number
+    },
+  },
+  'size-1000': sized(1_000),
+  'size-100000': sized(100_000),
+}
+
+function sized(size: number): Case {
+  return {
+    title: `acquire + release in a pool of ${size.toLocaleString('en')}`,
+    unit: 'ns',
+    pools: size > 1_000 ? ['bare', 'cenote'] : ALL,
+    run: async (name) => {
+      const pool = await makePool(name, size)
+      return await perOperation(50_000, () => loop(pool, 50_000))
+    },
+  }
+}
+
+async function loop(pool: BenchPool<unknown>, times: number): Promise<void> {
+  for (let n = 0; n < times; n++) pool.release(await pool.acquire())
+}
+
+async function timeOut(name: PoolName): Promise<{ cpu: number; lateMs: number }> {
+  const [count, timeoutMs] = [100_000, 3_000]
+  const pool = await makePool(name, 1, timeoutMs)
+  await pool.acquire()
+  const startedAt = performance.now()
+  let left = count
+  const done = Promise.withResolvers<void>()
+  const failed = (): void => {
+    if (--left === 0) done.resolve()
+  }
+  for (let n = 0; n < count; n++) pool.acquire().catch(failed)
+  const lastAt = performance.now()
+  collect()
+  await new Promise((resolve) => setTimeout(resolve, timeoutMs - 200 - (performance.now() - startedAt)))
+  const before = process.cpuUsage()
+  await done.promise
+  return { cpu: cpuNs(before) / count, lateMs: performance.now() - lastAt - timeoutMs }
+}
+
+function swap<T>(items: T[], a: number, b: number): void {
+  ;[items[a], items[b]] = [items[b] as T, items[a] as T]
+}

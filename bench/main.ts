@@ -1,0 +1,155 @@
+import { spawnSync } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+
+import { type CaseName, CASE_NAMES, CASES } from './cases.ts'
+import { POOL_NAMES, type PoolName, SETTINGS } from './pools.ts'
+import { costSize } from './size.ts'
+import { drawings, type Figures, tableOf } from './table.ts'
+
+const DOCS = join(import.meta.dirname, '../docs')
+const MARKERS = ['<!-- made by npm run bench -->', '<!-- end -->'] as const
+const LONGEST_MS = 120_000
+
+const HELP = `Measures what a checkout costs, beside a bare array of free connections and other pools.
+
+  npm run bench -- [options]
+
+  --case NAME    only this case; may be given more than once (${CASE_NAMES.join(', ')})
+  --pool NAME    only this pool, beside bare; may be given more than once (${POOL_NAMES.join(', ')})
+  --rounds N     each case with each pool in so many processes, in turns (1 to 50; default 5)
+  --json         print one JSON document and nothing else
+  --help         print this
+
+A whole run (no --case, no --pool) brings docs/performance.md up to date.`
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(argv: string[]): Promise<number> {
+  let given
+  try {
+    given = read(argv)
+  } catch (error) {
+    console.error(`cenote bench: ${(error as Error).message.split('. ')[0]}. See --help`)
+    return 2
+  }
+  if (given.help) {
+    console.log(HELP)
+    return 0
+  }
+  const { cases, pools, rounds } = given
+  const samples = new Map<CaseName, Map<PoolName, number[]>>()
+  for (let round = 1; round <= rounds; round++) {
+    for (const name of cases) {
+      const row = samples.get(name) ?? new Map<PoolName, number[]>()
+      samples.set(name, row)
+      for (const pool of pools.filter((each) => CASES[name].pools?.includes(each) ?? true)) {
+        if (!given.json) process.stderr.write(`\rround ${round} of ${rounds}: ${name}, ${pool}`.padEnd(70))
+        row.set(pool, [...(row.get(pool) ?? []), measure(name, pool)])
+      }
+    }
+  }
+  if (!given.json) process.stderr.write(`\r${''.padEnd(70)}\r`)
+  const figures: Figures = new Map(
+    [...samples].map(([name, row]) => [name, new Map([...row].map(([pool, each]) => [pool, spread(each)]))]),
+  )
+  const size = await costSize()
+  if (given.json) {
+    const rows = [...figures].map(([name, row]) => [name, Object.fromEntries(row)])
+    console.log(JSON.stringify({ figures: Object.fromEntries(rows), ...size }, undefined, 2))
+    return 0
+  }
+  console.log(tableOf(figures))
+  console.log(`\nimport of the core: ${size.bytes} bytes (minified, gzip), ${size.importMs.toFixed(1)} ms`)
+  if (given.isWhole) await write(figures, size, rounds)
+  return 0
+}
+
+function measure(name: CaseName, pool: PoolName): number {
+  const script = join(import.meta.dirname, 'case-process.ts')
+  const options = { encoding: 'utf8', timeout: LONGEST_MS, stdio: ['ignore', 'pipe', 'ignore'] } as const
+  const { stdout } = spawnSync(
+    process.execPath,
+    ['--expose-gc', '--max-old-space-size=8192', script, name, pool],
+    options,
+  )
+  const value = Number.parseFloat(stdout)
+  return Number.isFinite(value) ? value : Number.NaN
+}
+
+function spread(values: readonly number[]): { median: number; least: number; most: number } {
+  const sorted = values.filter((each) => !Number.isNaN(each)).toSorted((a, b) => a - b)
+  return {
+    median: sorted[Math.floor(sorted.length / 2)] ?? Number.NaN,
+    least: sorted[0] ?? Number.NaN,
+    most: sorted.at(-1) ?? Number.NaN,
+  }
+}
+
+function read(argv: string[]) {
+  const many = { type: 'string', multiple: true } as const
+  const flag = { type: 'boolean' } as const
+  const { values } = parseArgs({
+    args: argv,
+    options: { case: many, pool: many, rounds: { type: 'string' }, json: flag, help: flag },
+  })
+  const known = <T extends string>(
+    option: string,
+    list: readonly string[] | undefined,
+    all: readonly T[],
+  ): readonly T[] => {
+    for (const each of list ?? []) {
+      if (!(all as readonly string[]).includes(each))
+        throw new Error(`--${option} is '${each}': allowed is one of ${all.join(', ')}`)
+    }
+    return list === undefined ? all : all.filter((each) => list.includes(each))
+  }
+  const { rounds = '5' } = values
+  if (!/^\d+$/.test(rounds) || Number(rounds) < 1 || Number(rounds) > 50)
+    throw new Error(`--rounds is '${rounds}': allowed is a whole number from 1 to 50`)
+  const pools = known('pool', values.pool, POOL_NAMES)
+  return {
+    cases: known('case', values.case, CASE_NAMES),
+    pools: pools.includes('bare') ? pools : (['bare', ...pools] as const),
+    rounds: Number(rounds),
+    json: values.json ?? false,
+    help: values.help ?? false,
+    isWhole: values.case === undefined && values.pool === undefined,
+  }
+}
+
+async function write(
+  figures: Figures,
+  size: { bytes: number; importMs: number },
+  rounds: number,
+): Promise<void> {
+  const file = join(DOCS, 'performance.md')
+  const page = await readFile(file, 'utf8')
+  const [begin, end] = MARKERS
+  const made = [
+    begin,
+    '',
+    `Node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores; medians of ${rounds} processes, with the least and the most.`,
+    '',
+    tableOf(figures),
+    '',
+    `Importing \`Pool\` alone is ${(size.bytes / 1_024).toFixed(1)} KiB minified and compressed (goal 8), and takes ${size.importMs.toFixed(1)} ms (goal 3).`,
+    '',
+    '![Cost of a checkout](performance-cost.svg)',
+    '',
+    '![Cost against the number of waiters](performance-waiters.svg)',
+    '',
+    'Settings, beside the size and a time-out of 30 s:',
+    '',
+    ...POOL_NAMES.map((name) => `- **${name}**: ${SETTINGS[name]}`),
+    '',
+  ].join('\n')
+  const from = page.indexOf(begin)
+  const to = page.indexOf(end)
+  if (from === -1 || to < from) throw new Error(`${file} lacks the marks ${begin} and ${end}`)
+  await writeFile(file, page.slice(0, from) + made + page.slice(to))
+  for (const [name, svg] of Object.entries(drawings(figures)))
+    await writeFile(join(DOCS, `performance-${name}.svg`), svg)
+}

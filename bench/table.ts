@@ -1,0 +1,88 @@
+import * as echarts from 'echarts'
+
+import { type CaseName, CASES } from './cases.ts'
+import { POOL_NAMES, type PoolName } from './pools.ts'
+
+/** What was measured: of each case, for each pool. */
+export type Figures = ReadonlyMap<
+  CaseName,
+  ReadonlyMap<PoolName, { readonly median: number; readonly least: number; readonly most: number }>
+>
+
+/** The table, in Markdown. */
+export function tableOf(figures: Figures): string {
+  const pools = POOL_NAMES.filter((name) => [...figures.values()].some((row) => row.has(name)))
+  const rows = [...figures].map(([name, row]) => {
+    const { title, unit, goal, absolute } = CASES[name]
+    const bare = row.get('bare')?.median
+    const ours = row.get('cenote')?.median
+    const ratio = bare === undefined || ours === undefined ? undefined : ours / bare
+    const wanted = goal === undefined ? '' : absolute === true ? `${goal} ${unit}` : `${goal} ×`
+    const isMet =
+      goal === undefined || ours === undefined || (absolute === true ? ours : (ratio ?? 0)) <= goal
+    return [
+      `${title}, ${unit}`,
+      ...pools.map((pool) => {
+        const it = row.get(pool)
+        return it === undefined || Number.isNaN(it.median)
+          ? '–'
+          : `${round(it.median)} <sub>${round(it.least)}–${round(it.most)}</sub>`
+      }),
+      ratio === undefined ? '–' : `${ratio.toFixed(1)} ×`,
+      wanted === '' ? '' : `${wanted}${isMet ? ', met' : ', **missed**'}`,
+    ]
+  })
+  return [
+    `| | ${pools.join(' | ')} | cenote / bare | goal |`,
+    `|---|${'---|'.repeat(pools.length + 2)}`,
+    ...rows.map((cells) => `| ${cells.join(' | ')} |`),
+  ].join('\n')
+}
+
+/** The plots, by name. */
+export function drawings(figures: Figures): Record<'cost' | 'waiters', string> {
+  const names: CaseName[] = ['idle', 'contended']
+  const counts = [10, 1_000, 100_000, 1_000_000]
+  const value = (name: CaseName, pool: PoolName): number | undefined => figures.get(name)?.get(pool)?.median
+  return {
+    cost: draw({
+      title: { text: 'One acquire and its release, ns', left: 'center', textStyle: { fontSize: 13 } },
+      legend: { top: 24, itemGap: 24 },
+      grid: { left: 60, right: 20, top: 64, bottom: 40 },
+      xAxis: { type: 'category', data: [...POOL_NAMES] },
+      yAxis: { type: 'log', min: 10 },
+      series: names.map((name) => ({
+        name: name === 'idle' ? 'a connection is idle' : '1,000 callers on 10 connections',
+        type: 'bar',
+        data: POOL_NAMES.map((pool) => value(name, pool) ?? null),
+      })),
+    }),
+    waiters: draw({
+      title: { text: 'Serving one of so many waiters, ns', left: 'center', textStyle: { fontSize: 13 } },
+      legend: { top: 24, itemGap: 24 },
+      grid: { left: 70, right: 30, top: 64, bottom: 40 },
+      xAxis: { type: 'log', min: 10, max: 1_000_000 },
+      yAxis: { type: 'log', min: 100 },
+      series: POOL_NAMES.map((pool) => ({
+        name: pool,
+        type: 'line',
+        data: counts.flatMap((count) => {
+          const it = value(`drain-${count}` as CaseName, pool)
+          return it === undefined || Number.isNaN(it) ? [] : [[count, it]]
+        }),
+      })),
+    }),
+  }
+}
+
+function draw(option: echarts.EChartsCoreOption): string {
+  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: 860, height: 380 })
+  chart.setOption({ animation: false, backgroundColor: '#fff', ...option })
+  const svg = chart.renderToSVGString()
+  chart.dispose()
+  return svg
+}
+
+function round(value: number): string {
+  return value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
+}
