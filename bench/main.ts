@@ -69,11 +69,10 @@ async function main(argv: string[]): Promise<number> {
 
 function measure(name: CaseName, pool: PoolName): number {
   const script = join(import.meta.dirname, 'case-process.ts')
-  const options = { encoding: 'utf8', timeout: LONGEST_MS, stdio: ['ignore', 'pipe', 'ignore'] } as const
   const { stdout } = spawnSync(
     process.execPath,
     ['--expose-gc', '--max-old-space-size=8192', script, name, pool],
-    options,
+    { encoding: 'utf8', timeout: LONGEST_MS, stdio: ['ignore', 'pipe', 'ignore'] },
   )
   const value = Number.parseFloat(stdout)
   return Number.isFinite(value) ? value : Number.NaN

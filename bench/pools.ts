@@ -76,7 +76,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
         if (next === undefined) free.push(connection)
         else next(connection)
       },
-    } as BenchPool<never>
+    } as unknown as BenchPool<never>
   },
   cenote: (size, acquireTimeoutMs) => {
     const manager = {
@@ -89,7 +89,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
     return {
       acquire: () => pool.acquire(),
       release: (lease: Lease<Connection>) => lease.release(),
-    } as BenchPool<never>
+    } as unknown as BenchPool<never>
   },
   'generic-pool': (size, acquireTimeoutMillis) => {
     const factory = { create, destroy, validate: async (connection: Connection) => validate(connection) }
@@ -97,7 +97,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
     return {
       acquire: () => pool.acquire(),
       release: (connection: Connection) => void pool.release(connection),
-    } as BenchPool<never>
+    } as unknown as BenchPool<never>
   },
   tarn: (size, acquireTimeoutMillis) => {
     const pool = new TarnPool<Connection>({
@@ -111,7 +111,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
     return {
       acquire: () => pool.acquire().promise,
       release: (connection: Connection) => void pool.release(connection),
-    } as BenchPool<never>
+    } as unknown as BenchPool<never>
   },
   'lightning-pool': (size, acquireTimeoutMillis) => {
     const factory = {
@@ -126,7 +126,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
     return {
       acquire: () => pool.acquire(),
       release: (connection: Connection) => pool.release(connection),
-    } as BenchPool<never>
+    } as unknown as BenchPool<never>
   },
   'sequelize-pool': (size, acquireTimeoutMillis) => {
     const pool = new SequelizePool<Connection>({
@@ -140,7 +140,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
     return {
       acquire: () => pool.acquire(),
       release: (connection: Connection) => void pool.release(connection),
-    } as BenchPool<never>
+    } as unknown as BenchPool<never>
   },
   'pg-pool': (size, connectionTimeoutMillis) => {
     class Client extends EventEmitter {

@@ -183,6 +183,9 @@ export class Queue<C> {
     const { name } = this.#options
     const state = this.#context.state()
     const cause = this.#context.lastConnectError()
+    // The stack would be the timer's, and costs more than all the rest.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     for (;;) {
       const waiter = this.#waiters.soonest()
       if (waiter === undefined || waiter.deadline > now) break
@@ -193,6 +196,7 @@ export class Queue<C> {
       this.#events.timedOut(phase, now - waiter.queuedAt)
       waiter.reject(new AcquireTimeoutError(phase, timeoutMs, { pool: name, state, cause }))
     }
+    Error.stackTraceLimit = stackTraceLimit
     if (this.#waiters.size > 0) this.#arm()
   }
 
