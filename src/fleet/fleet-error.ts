@@ -1,3 +1,5 @@
+import { type BeatAnswer, PROTOCOL } from './roster.ts'
+
 /** Why a pool could not join its fleet. */
 export type FleetErrorCode =
   | 'FLEET_BUDGET'
@@ -25,3 +27,27 @@ Object.defineProperty(FleetError.prototype, 'name', {
   configurable: true,
   writable: true,
 })
+
+/** The error for a beat that the store refused. */
+export function refusal(
+  { refused, instead }: Extract<BeatAnswer, { instead: number }>,
+  { fleet, budget, floor }: { fleet: string; budget: number; floor: number },
+): FleetError {
+  switch (refused) {
+    case 'budget':
+      return new FleetError(
+        'FLEET_BUDGET',
+        `budget is ${budget}: allowed is ${instead}, as all members of the fleet '${fleet}' have it; to change it let all of them leave, or name another fleet`,
+      )
+    case 'protocol':
+      return new FleetError(
+        'FLEET_PROTOCOL',
+        `protocol is ${PROTOCOL}: allowed is ${instead}, which the members of the fleet '${fleet}' speak; name another fleet for this version`,
+      )
+    case 'floors':
+      return new FleetError(
+        'FLEET_FLOORS',
+        `floor is ${floor}: allowed is at most ${Math.max(0, budget - instead)}, as the floors of the fleet '${fleet}' add up to ${instead} of its budget of ${budget}`,
+      )
+  }
+}

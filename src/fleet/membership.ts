@@ -2,12 +2,13 @@ import { type Channel, channel } from 'node:diagnostics_channel'
 
 import { Alarm } from '../core/alarm.ts'
 import type { Clock } from '../core/clock.ts'
+import { PoolOptionsError } from '../core/errors.ts'
 import type { Pool } from '../core/pool.ts'
 import { allocate, type Claimant } from './allocate.ts'
 import { Demand } from './demand.ts'
-import { FleetError } from './fleet-error.ts'
+import { FleetError, refusal } from './fleet-error.ts'
 import { type FleetOptions, type ResolvedFleetOptions, resolveFleetOptions } from './options.ts'
-import { type Beat, type BeatAnswer, PROTOCOL } from './roster.ts'
+import { type Beat, PROTOCOL } from './roster.ts'
 
 // Two beats may fail before a lease is in danger.
 const BEATS_PER_LEASE = 5
@@ -16,6 +17,9 @@ const SAMPLES_PER_BEAT = 5
 const USABLE_PART_OF_LEASE = 0.8
 // A lost roster is closed for one lease, and whoever has to give way may need some time for it.
 const JOIN_LEASES = 3
+
+// Two that decide about one pool would undo each other's work.
+const joined = new WeakSet<object>()
 
 /** The name of the channel on which each member tells its fleet after each beat: a {@link FleetEvent}. */
 export const FLEET_CHANNEL = 'cenote:fleet' as const
@@ -49,9 +53,20 @@ export interface FleetMember extends Claimant {
  * when the fleet cannot take it; then its pool is left with `maxSize` at its floor. Use the pool only after that: what it opens before is not counted.
  */
 export async function joinFleet<C>(pool: Pool<C>, options: FleetOptions): Promise<Membership> {
-  const resolved = resolveFleetOptions(pool.options.name, options)
+  const { name } = pool.options
+  const resolved = resolveFleetOptions(name, options)
+  if (joined.has(pool)) {
+    const problem = `pool '${name}' is a member of a fleet: allowed is one that is in none`
+    throw new PoolOptionsError(name, 'pool', name, problem)
+  }
+  joined.add(pool)
   const membership = new Membership(pool, resolved)
-  await membership.join()
+  try {
+    await membership.join()
+  } catch (error) {
+    joined.delete(pool)
+    throw error
+  }
   return membership
 }
 
@@ -149,7 +164,10 @@ export class Membership implements AsyncDisposable {
     this.#alarm.stop()
     // One that arrives after the leave would make a member of it again.
     await this.#lastBeat
-    if (!this.#pool.state().closed) {
+    const until = this.#clock.now() + this.#options.leaseMs
+    if (this.#pool.state().closed) {
+      while (this.#isOpen() && this.#clock.now() < until) await this.#pause(this.#beatMs / SAMPLES_PER_BEAT)
+    } else {
       await Promise.race([this.#resize(this.#options.floor), this.#pause(this.#options.leaseMs)])
     }
     await this.#leaveStore()
@@ -166,7 +184,7 @@ export class Membership implements AsyncDisposable {
     // Before anything else: a process that stood still for longer than its lease has more than it may.
     if (now >= this.#deadline) this.#fallBack()
     const state = this.#pool.state()
-    if (state.closed && state.connections + state.opening + state.closing === 0) {
+    if (state.closed && !this.#isOpen()) {
       void this.leave()
       return
     }
@@ -176,36 +194,41 @@ export class Membership implements AsyncDisposable {
     this.#alarm.set(now + this.#beatMs / SAMPLES_PER_BEAT)
   }
 
+  #isOpen(): boolean {
+    const { connections, opening, closing } = this.#pool.state()
+    return connections + opening + closing > 0
+  }
+
   // One beat. Returns what it failed with.
   async #beat(): Promise<unknown> {
-    const { store, fleet, onError } = this.#options
+    const { store, fleet } = this.#options
     this.#isBeating = true
     const beganAt = this.#clock.now()
     this.#soonestBeatAt = beganAt + this.#beatMs / 4
-    const beat = this.#prepare()
-    // However the beat ends, it may have been applied: what it gives back is gone.
-    this.#claim = Math.min(this.#claim, Math.max(beat.held, beat.wanted))
-    let failure: unknown
     try {
+      const beat = this.#prepare()
+      // However the beat ends, it may have been applied: what it gives back is gone.
+      this.#claim = Math.min(this.#claim, Math.max(beat.held, beat.wanted))
       const answer = await this.#bounded(store.beat(fleet, beat))
-      failure = this.#refusal(answer)
-      if (failure === undefined && answer.refused === undefined) {
-        this.#deadline = beganAt + this.#options.leaseMs * USABLE_PART_OF_LEASE
-        this.#heed(answer.share, answer.members)
-      }
+      if (answer.refused !== undefined) throw refusal(answer, this.#options)
+      this.#deadline = beganAt + this.#options.leaseMs * USABLE_PART_OF_LEASE
+      this.#heed(answer.share, answer.members)
+      return undefined
     } catch (error) {
-      failure = error
-    }
-    this.#isBeating = false
-    if (failure !== undefined) {
       this.#beatIn(this.#beatMs)
-      try {
-        onError(failure)
-      } catch {
-        // Its own failure has nowhere to go.
-      }
+      this.#report(error)
+      return error
+    } finally {
+      this.#isBeating = false
     }
-    return failure
+  }
+
+  #report(error: unknown): void {
+    try {
+      this.#options.onError(error)
+    } catch {
+      // Its own failure has nowhere to go.
+    }
   }
 
   #prepare(): Beat {
@@ -284,29 +307,6 @@ export class Membership implements AsyncDisposable {
     if (this.#isJoined && !this.#isStopped) this.#alarm.set(this.#clock.now())
   }
 
-  #refusal(answer: BeatAnswer): FleetError | undefined {
-    if (answer.refused === undefined) return undefined
-    const { fleet, budget, floor } = this.#options
-    const { instead } = answer
-    switch (answer.refused) {
-      case 'budget':
-        return new FleetError(
-          'FLEET_BUDGET',
-          `budget is ${budget}: allowed is ${instead}, as all members of the fleet '${fleet}' have it; to change it let all of them leave, or name another fleet`,
-        )
-      case 'protocol':
-        return new FleetError(
-          'FLEET_PROTOCOL',
-          `protocol is ${PROTOCOL}: allowed is ${instead}, which the members of the fleet '${fleet}' speak; name another fleet for this version`,
-        )
-      case 'floors':
-        return new FleetError(
-          'FLEET_FLOORS',
-          `floor is ${floor}: allowed is at most ${Math.max(0, budget - instead)}, as the floors of the fleet '${fleet}' add up to ${instead} of its budget of ${budget}`,
-        )
-    }
-  }
-
   #beatIn(delayMs: number): void {
     // Members that began together, or lost their store together, do not come together for ever.
     const random = this.#clock.random?.() ?? Math.random()
@@ -314,12 +314,13 @@ export class Membership implements AsyncDisposable {
   }
 
   async #leaveStore(): Promise<void> {
-    const { store, fleet, onError } = this.#options
+    const { store, fleet } = this.#options
+    joined.delete(this.#pool)
     try {
       await this.#bounded(store.leave(fleet, this.id))
     } catch (error) {
       // The lease ends by itself.
-      onError(error)
+      this.#report(error)
     }
   }
 

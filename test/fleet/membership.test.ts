@@ -340,6 +340,44 @@ test('leave gives all back; so does closing the pool', async () => {
   await leaving
 })
 
+test('leaving while the pool closes waits for what is still leased, for one lease at the most', async () => {
+  const { clock, begin } = world(10)
+  const a = await begin()
+  const b = await begin()
+  const [lease] = await hold(b, 1)
+  void b.pool.close({ timeoutMs: 60_000 })
+  const leaving = b.membership.leave()
+  await clock.advance(2 * BEAT)
+  expect(await isSettled(leaving)).toBe(false)
+  lease?.release()
+  await clock.advance(BEAT)
+  expect(await isSettled(leaving)).toBe(true)
+  await clock.advance(2 * BEAT)
+  expect(a.membership.members()).toHaveLength(1)
+  const c = await begin()
+  await hold(c, 1)
+  void c.pool.close({ timeoutMs: 60_000 })
+  const stuck = c.membership.leave()
+  await clock.advance(LEASE + BEAT)
+  expect(await isSettled(stuck)).toBe(true)
+})
+
+test('a pool is in one fleet at a time', async () => {
+  const { clock, store, begin } = world(10)
+  const a = await begin()
+  const again = (): Promise<Membership> =>
+    joinFleet(a.pool, { store, budget: 10, leaseMs: LEASE, fleet: 'other' })
+  await expect(again()).rejects.toMatchObject({
+    name: 'PoolOptionsError',
+    option: 'pool',
+    message: expect.stringMatching(/is a member of a fleet: allowed is one that is in none$/),
+  })
+  await a.membership.leave()
+  const joining = again()
+  await clock.advance(BEAT)
+  expect((await joining).share).toBe(1)
+})
+
 test('a beat that is under way when a member leaves does not bring it back', async () => {
   const { clock, begin } = world(10)
   const a = await begin()
