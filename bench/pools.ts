@@ -96,7 +96,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
     const pool = genericPool.createPool(factory, { max: size, acquireTimeoutMillis, testOnBorrow: true })
     return {
       acquire: () => pool.acquire(),
-      release: (connection: Connection) => void pool.release(connection),
+      release: (connection: Connection) => pool.release(connection),
     } as unknown as BenchPool<never>
   },
   tarn: (size, acquireTimeoutMillis) => {
@@ -110,7 +110,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
     })
     return {
       acquire: () => pool.acquire().promise,
-      release: (connection: Connection) => void pool.release(connection),
+      release: (connection: Connection) => pool.release(connection),
     } as unknown as BenchPool<never>
   },
   'lightning-pool': (size, acquireTimeoutMillis) => {
@@ -139,7 +139,7 @@ const MAKERS: Readonly<Record<PoolName, (size: number, timeoutMs: number) => Ben
     })
     return {
       acquire: () => pool.acquire(),
-      release: (connection: Connection) => void pool.release(connection),
+      release: (connection: Connection) => pool.release(connection),
     } as unknown as BenchPool<never>
   },
   'pg-pool': (size, connectionTimeoutMillis) => {

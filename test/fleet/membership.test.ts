@@ -375,7 +375,7 @@ test('a pool is in one fleet at a time', async () => {
   await a.membership.leave()
   const joining = again()
   await clock.advance(BEAT)
-  expect((await joining).share).toBe(1)
+  expect((await joining).share).toBe(10)
 })
 
 test('a beat that is under way when a member leaves does not bring it back', async () => {
