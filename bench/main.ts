@@ -19,7 +19,7 @@ const HELP = `Measures what a checkout costs, beside a bare array of free connec
 
   --case NAME    only this case; may be given more than once (${CASE_NAMES.join(', ')})
   --pool NAME    only this pool, beside bare; may be given more than once (${POOL_NAMES.join(', ')})
-  --rounds N     each case with each pool in so many processes, in turns (1 to 50; default 5)
+  --rounds N     each case with each pool in so many processes, in turns (1 to 50; default 3)
   --json         print one JSON document and nothing else
   --help         print this
 
@@ -105,7 +105,7 @@ function read(argv: string[]) {
     }
     return list === undefined ? all : all.filter((each) => list.includes(each))
   }
-  const { rounds = '5' } = values
+  const { rounds = '3' } = values
   if (!/^\d+$/.test(rounds) || Number(rounds) < 1 || Number(rounds) > 50)
     throw new Error(`--rounds is '${rounds}': allowed is a whole number from 1 to 50`)
   const pools = known('pool', values.pool, POOL_NAMES)

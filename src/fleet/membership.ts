@@ -93,6 +93,8 @@ export class Membership implements AsyncDisposable {
   #nextBeatAt = 0
   // Of beats that cannot wait for their time.
   #soonestBeatAt = 0
+  // In a large fleet it is what a beat costs most.
+  #lastTarget: { members: readonly Claimant[]; demand: number; claim: number; target: number } | undefined
   #isBeating = false
   #lastBeat: Promise<unknown> = Promise.resolve()
   #isJoined = false
@@ -255,10 +257,15 @@ export class Membership implements AsyncDisposable {
     const { budget, floor } = this.#options
     const own = this.#members.find(({ id }) => id === this.id)
     if (own === undefined || this.#clock.now() >= this.#deadline) return floor
+    const last = this.#lastTarget
+    if (last?.members === this.#members && last.demand === demand && last.claim === this.#claim)
+      return last.target
     const present = this.#members.map((member) =>
       member === own ? { ...own, demand, share: this.#claim, isAbsent: false } : member,
     )
-    return allocate(budget, present).get(this.id) ?? floor
+    const target = allocate(budget, present).get(this.id) ?? floor
+    this.#lastTarget = { members: this.#members, demand, claim: this.#claim, target }
+    return target
   }
 
   #heed(share: number, members: readonly Claimant[]): void {

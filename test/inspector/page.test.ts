@@ -186,6 +186,7 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     const options = { store: new MemoryStore(), budget: 20, leaseMs: 500, fleet: 'db' }
     const gone = new Pool(new ScriptedManager(), { name: 'gone', clock: new VirtualClock() })
     // Its clock stands still: it beats once.
+    cleanups.push(() => gone.close())
     await joinFleet(gone, { ...options, floor: 3 })
     await joinFleet(other.pool, { ...options, floor: 2 })
     await joinFleet(pool, options)
