@@ -130,7 +130,7 @@ async function write(
   const made = [
     begin,
     '',
-    `Node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores; medians of ${rounds} processes, with the least and the most.`,
+    `Node ${process.version}, ${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores; ${rounds === 1 ? 'one process each' : `medians of ${rounds} processes`}, with the least and the most.`,
     '',
     tableOf(figures),
     '',
