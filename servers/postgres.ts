@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { type ChildProcess, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -63,9 +63,8 @@ export async function startPostgres(
     onLog: (line) => log.push(String(line)),
     onError: (line) => log.push(String(line)),
   })
-  const killOnExit = (): void => {
-    ;(server as unknown as { process?: { kill(signal: string): void } }).process?.kill('SIGINT')
-  }
+  const child = (): ChildProcess | undefined => (server as unknown as { process?: ChildProcess }).process
+  const killOnExit = (): void => void child()?.kill('SIGINT')
   process.once('exit', killOnExit)
   let isUp = false
   const start = async (): Promise<void> => {
@@ -75,7 +74,9 @@ export async function startPostgres(
   const stop = async (): Promise<void> => {
     if (!isUp) return
     isUp = false
-    await server.stop()
+    // The package would wait for ever for the end of one that a Ctrl-C has ended already.
+    const { exitCode = null, signalCode = null } = child() ?? {}
+    if (exitCode === null && signalCode === null) await server.stop()
   }
   const postmaster = (): number =>
     Number(readFileSync(join(databaseDir, 'postmaster.pid'), 'utf8').split('\n')[0])
