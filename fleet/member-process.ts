@@ -1,7 +1,14 @@
 // One process of a service: a pool, some callers, and a report ten times a second.
 import { createClient } from 'redis'
 
-import { type FleetStore, joinFleet, type Membership, PostgresStore, RedisStore } from '../src/fleet/index.ts'
+import {
+  FleetError,
+  type FleetStore,
+  joinFleet,
+  type Membership,
+  PostgresStore,
+  RedisStore,
+} from '../src/fleet/index.ts'
 import { Pool } from '../src/index.ts'
 import { inspect } from '../src/inspector/index.ts'
 import { type PgClient, PgManager } from '../src/managers/pg.ts'
@@ -45,7 +52,14 @@ async function start({
   if (mode === 'fleet') {
     const store = redisUrl === undefined ? storeInPostgres() : await storeInRedis(redisUrl)
     const onError = (): number => storeErrors++
-    membership = await joinFleet(pool, { store, budget, leaseMs, onError })
+    // On a machine that is busy nobody may give way within three short leases: a service tries again.
+    for (let left = 5; membership === undefined; left--) {
+      try {
+        membership = await joinFleet(pool, { store, budget, leaseMs, onError })
+      } catch (error) {
+        if (left === 0 || !(error instanceof FleetError) || error.code !== 'FLEET_NO_ROOM') throw error
+      }
+    }
   }
   setInterval(report, REPORT_MS)
   process.send?.({ ready: isInspected ? (await inspect()).url : '' })
