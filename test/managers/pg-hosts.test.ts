@@ -85,7 +85,8 @@ describe('which host', () => {
   test('one error lists what each host answered; the attempt is retried, for a failover may be on its way', async () => {
     const { primary } = pair
     const url = urlOf([nowhere, primary])
-    const pool = make(url, { targetSessionAttrs: 'read-only' }, { acquireTimeoutMs: 300 })
+    // Long enough for an attempt at both hosts on a busy machine: its error is the cause.
+    const pool = make(url, { targetSessionAttrs: 'read-only' }, { acquireTimeoutMs: 3_000 })
     const error = (await pool.acquire().catch((caught: unknown) => caught)) as Error & { cause: Error }
     expect(error.name).toBe('AcquireTimeoutError')
     expect(error.cause).toMatchObject({
