@@ -5,7 +5,7 @@ import { type PostgresPair, startPostgresPair } from '../../servers/postgres-pai
 import { Pool, type PoolOptions } from '../../src/index.ts'
 import { type PgClient, PgManager, type PgManagerOptions } from '../../src/managers/pg.ts'
 import { candidates } from '../../src/managers/pg/hosts.ts'
-import { TcpProxy } from '../../src/testing/index.ts'
+import { TcpProxy, VirtualClock } from '../../src/testing/index.ts'
 
 let pair: PostgresPair
 beforeAll(async () => {
@@ -85,9 +85,12 @@ describe('which host', () => {
   test('one error lists what each host answered; the attempt is retried, for a failover may be on its way', async () => {
     const { primary } = pair
     const url = urlOf([nowhere, primary])
-    // Long enough for an attempt at both hosts on a busy machine: its error is the cause.
-    const pool = make(url, { targetSessionAttrs: 'read-only' }, { acquireTimeoutMs: 3_000 })
-    const error = (await pool.acquire().catch((caught: unknown) => caught)) as Error & { cause: Error }
+    const clock = new VirtualClock()
+    const pool = make(url, { targetSessionAttrs: 'read-only' }, { acquireTimeoutMs: 300, clock })
+    const outcome = pool.acquire().catch((caught: unknown) => caught)
+    await expect.poll(() => pool.state().statistics.connects.failed).toBe(1)
+    await clock.advance(300)
+    const error = (await outcome) as Error & { cause: Error }
     expect(error.name).toBe('AcquireTimeoutError')
     expect(error.cause).toMatchObject({
       name: 'PgHostsError',
