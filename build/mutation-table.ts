@@ -1,5 +1,5 @@
 // Brings the table of docs/mutation.md up to date from the last report of `npm run mutation`.
-import { readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -17,8 +17,11 @@ if (from === -1 || to < from) throw new Error(`${PAGE} lacks the marks ${MARKERS
 
 // A run is of one file or of all: the rows of files that it did not look at stay as they are.
 const known = page.slice(from, to).matchAll(/^\| (\S+\.ts) \| (\d+) \| (\d+) \|/gm)
+const sources = new Set(await readdir(join(ROOT, 'src/core')))
 const results = new Map(
-  [...known].map(([, file = '', found, passed]) => [file, { found: Number(found), passed: Number(passed) }]),
+  [...known]
+    .filter(([, file = '']) => sources.has(file))
+    .map(([, file = '', found, passed]) => [file, { found: Number(found), passed: Number(passed) }]),
 )
 const report = JSON.parse(await readFile(join(ROOT, 'coverage/mutation.json'), 'utf8')) as Report
 for (const [file, { mutants }] of Object.entries(report.files)) {
