@@ -43,6 +43,8 @@ export class FakeProcess {
   #maxSize = 100
   #minIdle = 0
   #inUse = 0
+  // Of the last beat that the store took.
+  #sequence = 0
   #paused: (() => void)[] | undefined
   #resized: (() => void)[] = []
 
@@ -148,10 +150,10 @@ export class FakeProcess {
     if (this.isCutOff || random.chance(loss)) await this.#never()
     await this.#delay(random.chance(loss) ? random.whole(0, leaseMs) : random.whole(0, 20))
     const answer = await store.beat(fleet, beat)
-    if (answer.refused === undefined) {
-      const own = answer.members.find(({ id }) => id === beat.id)
-      // One that came late did not make the lease longer.
-      if (own?.share === answer.share) this.expiresAt = Math.max(this.expiresAt, clock.now() + leaseMs)
+    // One that a later one overtook does not make the lease longer.
+    if (answer.refused === undefined && beat.sequence > this.#sequence) {
+      this.#sequence = beat.sequence
+      this.expiresAt = clock.now() + leaseMs
     }
     this.#world.look()
     if (random.chance(loss)) await this.#never()

@@ -56,7 +56,9 @@ async function live({ seed, members, budget, leaseMs, leases, healLeases }: Plan
     if (violation !== undefined) throw violation
     // As many events as suit a fleet of this size.
     for (let events = members / 40; random.next() < events; events--) {
-      const one = random.pick(alive())
+      // Of a fleet in which nobody is left there is nothing to see: the last two do not crash.
+      const living = alive()
+      const one = random.pick(living)
       const laterMs = random.whole(1, 3 * leaseMs)
       const what = random.whole(0, 9)
       if (what < 5) one.work(random.chance(0.1) ? random.whole(0, budget) : random.whole(0, 8))
@@ -66,7 +68,7 @@ async function live({ seed, members, budget, leaseMs, leases, healLeases }: Plan
       } else if (what < 8) {
         one.pause()
         clock.setTimeout(() => one.wake(), laterMs)
-      } else if (what === 8 && random.chance(0.3)) one.crash()
+      } else if (what === 8 && living.length > 2 && random.chance(0.3)) one.crash()
       else if (processes.length < members * 1.2) begin()
     }
   }
@@ -103,6 +105,8 @@ const first = 1 + Math.floor(Math.random() * 1e6)
 test(`fleets of a few: never more than the budget; in the end all of it is divided as it should be (seeds from ${first})`, async () => {
   for (const seed of [
     ...Array.from({ length: 25 }, (_, n) => n + 1),
+    // A process stood still while a beat of its own, overtaken by later ones, arrived: its lease ended all the same.
+    975_088,
     ...Array.from({ length: 25 }, (_, n) => first + n),
   ]) {
     const budget = 40
