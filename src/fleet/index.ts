@@ -4,7 +4,8 @@
  */
 export { allocate, type Claimant } from './allocate.ts'
 export { FleetError, type FleetErrorCode } from './fleet-error.ts'
-export { FLEET_CHANNEL, type FleetEvent, joinFleet, type FleetMember, type Membership } from './membership.ts'
+export { FLEET_CHANNEL, type FleetEvent, type FleetMember } from './fleet-event.ts'
+export { joinFleet, type Membership } from './membership.ts'
 export { MemoryStore } from './memory-store.ts'
 export type { FleetOptions } from './options.ts'
 export { type PostgresQueries, PostgresStore } from './postgres-store.ts'

@@ -7,6 +7,7 @@ import type { Pool } from '../core/pool.ts'
 import { allocate, type Claimant } from './allocate.ts'
 import { Demand } from './demand.ts'
 import { FleetError, refusal } from './fleet-error.ts'
+import { FLEET_CHANNEL, type FleetEvent, type FleetMember } from './fleet-event.ts'
 import { type FleetOptions, type ResolvedFleetOptions, resolveFleetOptions } from './options.ts'
 import { type Beat, PROTOCOL } from './roster.ts'
 
@@ -21,30 +22,12 @@ const JOIN_LEASES = 3
 // Two that decide about one pool would undo each other's work.
 const joined = new WeakSet<object>()
 
-/** The name of the channel on which each member tells its fleet after each beat: a {@link FleetEvent}. */
-export const FLEET_CHANNEL = 'cenote:fleet' as const
 const beats: Channel = channel(FLEET_CHANNEL)
-
-/** A member heard of its fleet. */
-export interface FleetEvent {
-  readonly pool: string
-  /** As in the other channels of the pool. */
-  readonly poolId: number
-  readonly fleet: string
-  readonly budget: number
-  readonly members: readonly FleetMember[]
-}
 
 /** What a membership needs of a pool. */
 export type FleetPool = Pick<Pool<unknown>, 'resize' | 'state'> & {
   look(): { readonly poolId: number }
   readonly options: { readonly name: string; readonly clock: Clock }
-}
-
-/** One member of the fleet, as of the last beat. */
-export interface FleetMember extends Claimant {
-  /** Whether it is this one. */
-  readonly isSelf: boolean
 }
 
 /**
@@ -82,11 +65,10 @@ export class Membership implements AsyncDisposable {
   readonly #demand: Demand = new Demand()
   readonly #alarm: Alarm
   #members: readonly Claimant[] = []
-  // What the pool may open (its maxSize), and what the store has been told or has said that it may have at the most.
+  // What the pool may open (its maxSize); what it may have open, more until it has closed its surplus; what the store keeps for it.
   #share: number
+  #open: number
   #claim = 0
-  // Whether the pool has closed what it had beyond its share.
-  #isSettled = true
   #resizes = 0
   #sequence = 0
   #deadline = -Infinity
@@ -107,7 +89,7 @@ export class Membership implements AsyncDisposable {
     this.#clock = pool.options.clock
     this.#beatMs = options.leaseMs / BEATS_PER_LEASE
     this.#minIdle = pool.state().minIdle
-    this.#share = options.floor
+    this.#share = this.#open = options.floor
     this.id = `${pool.options.name}-${globalThis.crypto.randomUUID().slice(0, 8)}`
     this.#alarm = new Alarm(this.#clock, false, () => this.#tick())
   }
@@ -213,8 +195,10 @@ export class Membership implements AsyncDisposable {
       this.#claim = Math.min(this.#claim, Math.max(beat.held, beat.wanted))
       const answer = await this.#bounded(store.beat(fleet, beat))
       if (answer.refused !== undefined) throw refusal(answer, this.#options)
+      // What a beat holds is believed, even if its lease ended on the way and others have been given it.
+      const most = answer.fits ? answer.share : this.#share
       this.#deadline = beganAt + this.#options.leaseMs * USABLE_PART_OF_LEASE
-      this.#heed(answer.share, answer.members)
+      this.#heed(Math.min(answer.share, most), answer.members)
       return undefined
     } catch (error) {
       this.#beatIn(this.#beatMs)
@@ -238,7 +222,7 @@ export class Membership implements AsyncDisposable {
     const demand = this.#demand.upTo(budget)
     const wanted = this.#target(demand)
     if (wanted < this.#share) void this.#resize(wanted)
-    const held = this.#isJoined ? (this.#isSettled ? this.#share : this.#claim) : 0
+    const held = this.#isJoined ? this.#open : 0
     const sequence = ++this.#sequence
     return { protocol: PROTOCOL, id: this.id, sequence, budget, leaseMs, floor, weight, demand, held, wanted }
   }
@@ -278,7 +262,7 @@ export class Membership implements AsyncDisposable {
     void this.#resize(Math.min(share, target))
     const isFree = members.reduce((sum, each) => sum + each.share, 0) < this.#options.budget
     // What is free, or can be given back, does not wait for the next beat.
-    const isSoon = target < share ? this.#isSettled : target > share && isFree
+    const isSoon = target < share ? this.#isSettled() : target > share && isFree
     this.#beatIn(isSoon ? this.#beatMs / 4 : this.#beatMs)
   }
 
@@ -292,25 +276,28 @@ export class Membership implements AsyncDisposable {
   // The lease is over, or nearly: nobody keeps more than the floor for this member.
   #fallBack(): void {
     if (this.#share > this.#options.floor) void this.#resize(this.#options.floor)
-    else if (this.#isSettled) this.#claim = Math.min(this.#claim, this.#share)
+    else if (this.#isSettled()) this.#claim = Math.min(this.#claim, this.#share)
+  }
+
+  #isSettled(): boolean {
+    return this.#open === this.#share
   }
 
   // Resolves once the surplus is closed.
   async #resize(share: number): Promise<void> {
-    if (share === this.#share && this.#isSettled && this.#resizes > 0) return
+    if (share === this.#share && this.#isSettled() && this.#resizes > 0) return
     const resize = ++this.#resizes
-    const isLess = share < this.#share || !this.#isSettled
     this.#share = share
-    this.#isSettled = !isLess
+    this.#open = Math.max(this.#open, share)
     try {
       await this.#pool.resize({ maxSize: share, minIdle: Math.min(this.#minIdle, share) })
     } catch {
       // Closed: it opens nothing more.
     }
-    if (resize !== this.#resizes || this.#isSettled) return
-    this.#isSettled = true
+    if (resize !== this.#resizes || this.#isSettled()) return
+    this.#open = share
     // Whoever is short waits for this news.
-    if (this.#claim > share) this.#nextBeatAt = this.#clock.now()
+    this.#nextBeatAt = this.#clock.now()
     if (this.#isJoined && !this.#isStopped) this.#alarm.set(this.#clock.now())
   }
 

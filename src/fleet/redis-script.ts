@@ -39,13 +39,10 @@ for id, member in pairs(members) do
   end
 end
 if own == nil and floors + beat.floor > beat.budget then return {'floors', string.format('%.0f', floors)} end
+local free = 0
+if now >= closedUntil then free = math.max(0, meta.budget - taken) end
 if own == nil or beat.sequence > own.sequence then
-  local had = math.max(own and own.share or 0, beat.held)
-  local free = 0
-  if now >= closedUntil then free = math.max(0, meta.budget - taken) end
-  local share
-  if beat.wanted <= had then share = math.max(beat.held, beat.wanted)
-  else share = math.max(had, math.min(beat.wanted, free)) end
+  local share = math.max(beat.held, math.min(beat.wanted, free))
   members[beat.id] = { sequence = beat.sequence, leaseMs = beat.leaseMs, floor = beat.floor,
     weight = beat.weight, demand = beat.demand, share = share, expiresAt = now + beat.leaseMs }
   redis.call('HSET', KEYS[1], 'm' .. beat.id, string.format(
@@ -53,7 +50,8 @@ if own == nil or beat.sequence > own.sequence then
     beat.sequence, beat.leaseMs, beat.floor, beat.weight, beat.demand, share, now + beat.leaseMs))
   redis.call('PEXPIRE', KEYS[1], TTL)
 end
-local answer = {'', string.format('%.0f', members[beat.id].share)}
+local share = members[beat.id].share
+local answer = {'', string.format('%.0f %d', share, share <= free and 1 or 0)}
 for id, member in pairs(members) do
   answer[#answer + 1] = id
   answer[#answer + 1] = string.format('%.0f %.17g %.0f %.0f %d',

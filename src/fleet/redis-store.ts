@@ -39,9 +39,9 @@ export class RedisStore implements FleetStore {
   }
 
   async beat(fleet: string, beat: Beat): Promise<BeatAnswer> {
-    const [refused, number, ...fields] = (await this.#eval(fleet, JSON.stringify(beat))) as string[]
+    const [refused, numbers, ...fields] = (await this.#eval(fleet, JSON.stringify(beat))) as string[]
     if (refused === 'budget' || refused === 'protocol' || refused === 'floors')
-      return { refused, instead: Number(number) }
+      return { refused, instead: Number(numbers) }
     const members: Claimant[] = []
     for (let n = 0; n < fields.length; n += 2) {
       const [floor = 0, weight = 0, demand = 0, share = 0, isAbsent] = String(fields[n + 1])
@@ -49,7 +49,8 @@ export class RedisStore implements FleetStore {
         .map(Number)
       members.push({ id: String(fields[n]), floor, weight, demand, share, isAbsent: isAbsent === 1 })
     }
-    return { refused: undefined, share: Number(number), members }
+    const [share = 0, fits] = String(numbers).split(' ').map(Number)
+    return { refused: undefined, share, fits: fits === 1, members }
   }
 
   async leave(fleet: string, id: string): Promise<void> {

@@ -49,6 +49,8 @@ export type BeatAnswer =
       readonly refused: undefined
       /** What the member may have from now on. */
       readonly share: number
+      /** Whether the shares of all are within the budget. Not so while somebody holds what has been given to others too, or may have been. */
+      readonly fits: boolean
       readonly members: readonly Claimant[]
     }
   | {
@@ -87,23 +89,18 @@ export function applyBeat(
   const others = Object.entries(kept).filter(([id]) => id !== beat.id)
   const floors = others.reduce((sum, [, { floor }]) => sum + floor, 0)
   if (own === undefined && floors + beat.floor > beat.budget) return refuse('floors', floors)
-  if (own !== undefined && beat.sequence <= own.sequence)
-    return { roster, answer: { refused: undefined, share: own.share, members: claimants(kept, now) } }
   const taken = others.reduce((sum, [, { share }]) => sum + share, 0)
-  // What it holds is a fact, whatever was given.
-  const had = Math.max(own?.share ?? 0, beat.held)
   const free = now < roster.closedUntil ? 0 : Math.max(0, roster.budget - taken)
-  const share =
-    beat.wanted <= had ? Math.max(beat.held, beat.wanted) : Math.max(had, Math.min(beat.wanted, free))
-  const { sequence, leaseMs, floor, weight, demand } = beat
-  const members = {
-    ...kept,
-    [beat.id]: { sequence, leaseMs, floor, weight, demand, share, expiresAt: now + leaseMs },
-  }
-  return {
+  const accept = (members: Readonly<Record<string, RosterMember>>, share: number) => ({
     roster: { ...roster, members },
-    answer: { refused: undefined, share, members: claimants(members, now) },
-  }
+    answer: { refused: undefined, share, fits: share <= free, members: claimants(members, now) } as const,
+  })
+  if (own !== undefined && beat.sequence <= own.sequence) return accept(kept, own.share)
+  // What it holds is a fact, whatever was given. More than that is out of what is free, even if it was given before.
+  const share = Math.max(beat.held, Math.min(beat.wanted, free))
+  const { sequence, leaseMs, floor, weight, demand } = beat
+  const member = { sequence, leaseMs, floor, weight, demand, share, expiresAt: now + leaseMs }
+  return accept({ ...kept, [beat.id]: member }, share)
 }
 
 /** The roster without a member that has nothing open any more. */

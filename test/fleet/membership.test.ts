@@ -20,7 +20,9 @@ const BEAT = 1_000
 class Network implements FleetStore {
   readonly inner: FleetStore
   readonly beats: Beat[] = []
-  mode: 'open' | 'fails' | 'hangs' | 'loses answers' = 'open'
+  /** Beats that are under way, in the mode 'keeps': each goes on when it is called. */
+  readonly kept: (() => void)[] = []
+  mode: 'open' | 'fails' | 'hangs' | 'loses answers' | 'keeps' = 'open'
 
   constructor(inner: FleetStore) {
     this.inner = inner
@@ -30,6 +32,7 @@ class Network implements FleetStore {
     this.beats.push(beat)
     if (this.mode === 'fails') throw new Error('cut off')
     if (this.mode === 'hangs') return await new Promise(() => {})
+    if (this.mode === 'keeps') await new Promise<void>((resolve) => this.kept.push(resolve))
     const answer = await this.inner.beat(fleet, beat)
     if (this.mode === 'loses answers') throw new Error('cut off')
     return answer
@@ -223,6 +226,40 @@ test('an answer that is lost gives nothing out twice', async () => {
   a.network.mode = 'open'
   await clock.advance(4 * BEAT)
   expect([wanting.length, ...sharesOf([a, b])]).toEqual([9, 9, 1])
+})
+
+test('a beat that was on its way when its lease ended does not take back what others have been given', async () => {
+  const { clock, begin } = world(10)
+  const a = await begin()
+  const b = await begin()
+  await clock.advance(3 * BEAT)
+  const held = await hold(a, 30)
+  await clock.advance(3 * BEAT)
+  expect(sharesOf([a, b])).toEqual([9, 1])
+  const taken = await hold(b, 30)
+  a.network.mode = 'fails'
+  await clock.advance(LEASE + 2 * BEAT)
+  expect(sharesOf([a, b])).toEqual([1, 9])
+  a.network.mode = 'keeps'
+  while (a.network.kept.length === 0) await clock.advance(BEAT / 20)
+  expect(a.network.beats.at(-1)).toMatchObject({ held: 9, wanted: 1 })
+  // Before it arrives, what it says is not so any more.
+  for (const lease of held.splice(0, 8)) lease.release()
+  await settle()
+  expect(a.manager.open).toBe(1)
+  a.network.mode = 'open'
+  a.network.kept[0]?.()
+  for (let n = 0; n < 10; n++) {
+    await clock.advance(BEAT / 20)
+    expect(openIn([a, b])).toBeLessThanOrEqual(10)
+  }
+  // It gets its half as anybody does: when it is given back.
+  for (let n = 0; n < 100; n++) {
+    for (const lease of [...held.splice(0), ...taken.splice(0)]) lease.release()
+    await clock.advance(BEAT / 20)
+    expect(openIn([a, b])).toBeLessThanOrEqual(10)
+  }
+  expect(sharesOf([a, b])).toEqual([5, 5])
 })
 
 test('a process that dies gives its share back when its lease ends, but for its floor, which is kept for ten leases', async () => {

@@ -107,6 +107,8 @@ test(`fleets of a few: never more than the budget; in the end all of it is divid
     ...Array.from({ length: 25 }, (_, n) => n + 1),
     // A process stood still while a beat of its own, overtaken by later ones, arrived: its lease ended all the same.
     975_088,
+    // A beat arrived after its lease had ended, and what it said it held had been given to others, and was closed.
+    749_490,
     ...Array.from({ length: 25 }, (_, n) => first + n),
   ]) {
     const budget = 40

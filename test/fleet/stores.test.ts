@@ -134,6 +134,32 @@ describe.each(candidates)('$name', ({ name, isThere, isDurable, make }) => {
   })
 
   test.skipIf(!isThere)(
+    'what a member holds is counted, and told not to fit when others have it too; what it only was given is not kept for it',
+    async () => {
+      const it = await store()
+      const fleet = await open()
+      expect(await it.beat(fleet, beatOf('a', { wanted: 7 }))).toMatchObject({ share: 7, fits: true })
+      expect(await it.beat(fleet, beatOf('b', { wanted: 3 }))).toMatchObject({ share: 3, fits: true })
+      expect(await it.beat(fleet, beatOf('a', { held: 9, wanted: 2 }))).toMatchObject({
+        share: 9,
+        fits: false,
+      })
+      expect(await it.beat(fleet, beatOf('b', { held: 3, wanted: 3 }))).toMatchObject({
+        share: 3,
+        fits: false,
+      })
+      expect(await it.beat(fleet, beatOf('a', { held: 2, wanted: 9 }))).toMatchObject({
+        share: 7,
+        fits: true,
+      })
+      expect(await it.beat(fleet, beatOf('b', { held: 0, wanted: 3 }))).toMatchObject({
+        share: 3,
+        fits: true,
+      })
+    },
+  )
+
+  test.skipIf(!isThere)(
     'another budget, another protocol and too many floors are refused, and nothing is changed',
     async () => {
       const it = await store()
