@@ -40,10 +40,11 @@ export function broken(fleet: Result): string[] {
   const lines: string[] = []
   for (const [text, count] of Object.entries(fleet.errors))
     lines.push(`${count} callers got an error: ${text}`)
-  if (fleet.mostBackends > BUDGET)
-    lines.push(
-      `${fleet.mostBackends} backends, beside those of processes that stood still: allowed are ${BUDGET}`,
-    )
+  if (fleet.mostBackends > BUDGET) {
+    const over = fleet.samples.filter(({ backends, frozen }) => backends - frozen > BUDGET)
+    const when = over.map(({ atMs, backends, frozen }) => `${backends - frozen} at ${atMs} ms`).join(', ')
+    lines.push(`backends, beside those of processes that stood still: ${when}; allowed are ${BUDGET}`)
+  }
   if (fleet.usedWhileWaiting < 0.95)
     lines.push(
       `${Math.round(fleet.usedWhileWaiting * 100)} % of the budget in use while somebody waited: wanted are 95 %`,

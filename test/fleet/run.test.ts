@@ -22,7 +22,7 @@ test.each(hasRedis ? ['redis', 'postgres'] : ['postgres'])(
     }
     const [run] = results
     expect(run?.errors).toEqual({})
-    expect(run?.mostBackends).toBeLessThanOrEqual(30)
+    expect(run?.mostBackends, stdout).toBeLessThanOrEqual(30)
     expect(run?.served).toBeGreaterThan(5_000)
     expect(run?.faults.length).toBeGreaterThanOrEqual(3)
   },
