@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir, userInfo } from 'node:os'
+import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -48,7 +48,7 @@ export async function startMariadb(
   const url = `mysql://root:${PASSWORD}@127.0.0.1:${port}/test`
   const common = [
     '--no-defaults',
-    `--user=${userInfo().username}`,
+    ...(process.getuid?.() === 0 ? ['--user=root'] : []),
     `--datadir=${data}`,
     // The names of its temporary tables are the same in every server.
     `--tmpdir=${folder}`,

@@ -1,30 +1,19 @@
-import { execFile } from 'node:child_process'
-import { resolve } from 'node:path'
-import { promisify } from 'node:util'
-
 import { expect, test } from 'vitest'
 
-const SRC = resolve(import.meta.dirname, '../../src')
+import { runScript } from '../managers/scripts.ts'
 
-async function runScript(body: string): Promise<string> {
-  const script = `
-    import { Pool } from '${SRC}/index.ts'
+const run = (body: string): Promise<string> =>
+  runScript(`
+    import { Pool } from 'SRC/index.ts'
     const manager = { connect: async () => ({}), isValid: () => true, hasBroken: () => false, close: async () => {} }
-    ${body}`
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    ['--input-type=module-typescript', '-e', script],
-    { timeout: 15_000 },
-  )
-  return stdout.trim()
-}
+    ${body}`)
 
 test('promise 22: a process with an idle pool that was never closed ends by itself', async () => {
   const body = `
     const pool = new Pool(manager, { minIdle: 2, keepaliveMs: 60_000, leakThresholdMs: 60_000 })
     const lease = await pool.acquire()
     console.log('done')`
-  expect(await runScript(body)).toBe('done')
+  expect(await run(body)).toBe('done')
 })
 
 test('promise 22: a waiting acquire keeps its process alive until its deadline, although nothing else does', async () => {
@@ -32,7 +21,7 @@ test('promise 22: a waiting acquire keeps its process alive until its deadline, 
     const pool = new Pool(manager, { maxSize: 1 })
     const lease = await pool.acquire()
     pool.acquire({ timeoutMs: 200 }).catch((error) => console.log(error.phase))`
-  expect(await runScript(body)).toBe('queue')
+  expect(await run(body)).toBe('queue')
 })
 
 test('promise 23: an awaited close settles although nothing else keeps the process alive', async () => {
@@ -41,5 +30,5 @@ test('promise 23: an awaited close settles although nothing else keeps the proce
     const lease = await pool.acquire()
     ;(await pool.acquire()).release()
     console.log(JSON.stringify(await pool.close({ timeoutMs: 200 })))`
-  expect(await runScript(body)).toBe('{"closed":1,"abandoned":1}')
+  expect(await run(body)).toBe('{"closed":1,"abandoned":1}')
 })

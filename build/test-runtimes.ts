@@ -1,0 +1,97 @@
+// Runs the tests of the core and of the managers on each runtime, one after the other: npm run test:runtimes -- [name …]
+// The runtimes come from npm, at the versions below, into a folder that is kept.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+
+interface Runtime {
+  readonly name: string
+  readonly packageName: 'node' | 'bun' | 'deno'
+  readonly version: string
+  /** Before the file to run. */
+  readonly argv: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+const RUNTIMES: readonly Runtime[] = [
+  { name: 'node-22', packageName: 'node', version: '22.23.3', argv: [] },
+  { name: 'node-26', packageName: 'node', version: '26.9.0', argv: [] },
+  { name: 'bun', packageName: 'bun', version: '1.4.5', argv: ['--bun'] },
+  {
+    name: 'deno',
+    packageName: 'deno',
+    version: '2.9.6',
+    argv: ['run', '--allow-all'],
+    env: { DENO_V8_FLAGS: '--expose-gc', DENO_NO_UPDATE_CHECK: '1' },
+  },
+]
+
+const ROOT = resolve(import.meta.dirname, '..')
+const CACHE = join(ROOT, 'node_modules/.cache/runtimes')
+
+process.exitCode = main(process.argv.slice(2))
+
+function main(argv: string[]): number {
+  const { positionals } = parseArgs({ args: argv, allowPositionals: true })
+  const unknown = positionals.find((each) => RUNTIMES.every(({ name }) => name !== each))
+  if (unknown !== undefined) {
+    const names = RUNTIMES.map(({ name }) => name).join(', ')
+    console.error(`test:runtimes: '${unknown}' is no runtime: allowed are ${names}`)
+    return 2
+  }
+  const chosen = RUNTIMES.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
+  const lines = chosen.map((runtime) => {
+    console.log(`\n${runtime.name} ${runtime.version}`)
+    const { text, isGreen } = run(runtime)
+    return { text: `${runtime.name} ${runtime.version}: ${text}`, isGreen }
+  })
+  console.log(`\n${lines.map(({ text }) => text).join('\n')}`)
+  return lines.every(({ isGreen }) => isGreen) ? 0 : 1
+}
+
+function run(runtime: Runtime): { text: string; isGreen: boolean } {
+  const binary = install(runtime)
+  const results = join(CACHE, `${runtime.name}.json`)
+  const { status } = spawnSync(
+    binary,
+    [
+      ...runtime.argv,
+      join(ROOT, 'node_modules/vitest/vitest.mjs'),
+      'run',
+      '--config=vitest.runtimes.config.ts',
+      '--reporter=dot',
+      '--reporter=json',
+      `--outputFile=${results}`,
+    ],
+    { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...runtime.env }, timeout: 300_000 },
+  )
+  const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(results, 'utf8')) as {
+    numPassedTests: number
+    numFailedTests: number
+    numPendingTests: number
+  }
+  // Green without a test that ran would say nothing.
+  const isGreen = status === 0 && numFailedTests === 0 && numPassedTests > 0
+  return { text: `${numPassedTests} passed, ${numFailedTests} failed, ${numPendingTests} skipped`, isGreen }
+}
+
+/** The path of its binary, which is installed if it is not there. */
+function install({ packageName, version }: Runtime): string {
+  const folder = join(CACHE, `${packageName}-${version}`)
+  const binary = join(folder, 'node_modules/.bin', packageName)
+  if (existsSync(binary)) return binary
+  mkdirSync(folder, { recursive: true })
+  const given = [
+    'install',
+    '--no-audit',
+    '--no-fund',
+    '--no-save',
+    '--ignore-scripts=false',
+    '--prefix',
+    folder,
+  ]
+  const { status } = spawnSync('npm', [...given, `${packageName}@${version}`], { stdio: 'inherit' })
+  if (status !== 0) throw new Error(`npm could not install ${packageName}@${version}`)
+  return binary
+}
