@@ -175,7 +175,7 @@ test('leakThresholdMs reports a lease that is held longer, once, with the stack 
 })
 
 test('reclaimAbandoned gives the slot of a collected lease back, and closes its connection', async () => {
-  const { gc = undefined, Bun } = globalThis as { gc?: () => void; Bun?: { gc(isSync: boolean): void } }
+  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(isSync: boolean): void } }
   const collect = gc ?? (() => Bun?.gc(true))
   expect(gc ?? Bun).toBeDefined()
   const { pool, manager, errors } = make({ maxSize: 1, reclaimAbandoned: true })

@@ -501,7 +501,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
     test('a certificate that nobody vouches for is fatal', async () => {
       await expect(make({}, {}, config({ rejectUnauthorized: true })).acquire()).rejects.toMatchObject({
         name: 'ConnectError',
-        message: expect.stringContaining('self-signed certificate'),
+        message: expect.stringMatching(/self.signed certificate|unable to verify/),
       })
     })
 

@@ -9,7 +9,7 @@ const SRC = resolve(import.meta.dirname, '../../src')
 /** What a module prints until its process ends by itself; `SRC` in it stands for the folder of the sources. */
 export async function runScript(body: string): Promise<string> {
   // Within the project: Deno looks for packages from the file that it runs.
-  return await inFolder(join(SRC, '../node_modules'), async (folder) => {
+  return await inFolder(resolve(SRC, '..'), async (folder) => {
     const file = join(folder, 'script.mjs')
     await writeFile(file, body.replaceAll('SRC', SRC))
     return await outputOf(file)
@@ -41,7 +41,7 @@ async function outputOf(file: string, cwd?: string): Promise<string> {
 }
 
 async function inFolder<T>(parent: string, work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(parent, 'cenote-script-'))
+  const folder = await mkdtemp(join(parent, '.script-'))
   try {
     return await work(folder)
   } finally {
