@@ -8,7 +8,7 @@ interface Timer extends TimerHandle {
 }
 
 /**
- * Time that stands still until it is told to move: a {@link Clock} for tests. `advance` runs what is due, in order, and lets
+ * Time that stands still until it is told to move: a `Clock` for tests. `advance` runs what is due, in order, and lets
  * promises settle between any two timers.
  */
 export class VirtualClock implements Clock {
