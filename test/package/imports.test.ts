@@ -36,6 +36,13 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'core/state.ts': 'type',
     'node:diagnostics_channel': 'all',
   },
+  cli: {
+    cli: 'all',
+    'core/options.ts': 'all',
+    'core/errors.ts': 'all',
+    'managers/driver.ts': 'all',
+    'node:util': 'all',
+  },
   kysely: { '.': 'type', 'managers/pg.ts': 'all', kysely: 'all' },
   managers: {
     core: 'type',

@@ -119,6 +119,15 @@ describe('in a fresh project', () => {
     expect(out.trim()).toBe('true')
   })
 
+  test('the command runs, and says which driver it lacks', () => {
+    const command = join(folder, 'bare/node_modules/.bin/cenote')
+    expect(run(join(folder, 'bare'), command, '--help')).toMatch(/^cenote doctor <url>: /)
+    const { status, stderr } = spawnSync(command, ['doctor', 'postgres://127.0.0.1:1/x'], {
+      encoding: 'utf8',
+    })
+    expect([status, stderr]).toEqual([2, "cenote: cenote doctor needs the package 'pg': npm install pg\n"])
+  })
+
   test('with the peers each sub-path loads', () => expect(importAll('full')).toEqual({}))
 
   test.each(['typescript-5.9', 'typescript-6', 'typescript'])(
