@@ -1,7 +1,7 @@
 // Runs the tests of the core and of the managers on each runtime, one after the other: npm run test:runtimes -- [name …]
 // The runtimes come from npm, at the versions below, into a folder that is kept.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
@@ -84,7 +84,7 @@ function run(runtime: Runtime): { text: string; isGreen: boolean } {
       '--config=vitest.runtimes.config.ts',
       ...withoutFiles.map((pattern) => `--exclude=${pattern}`),
       ...(without.length === 0 ? [] : [`--testNamePattern=^(?!.*(?:${without.join('|')}))`]),
-      '--reporter=dot',
+      '--reporter=default',
       '--reporter=json',
       `--outputFile=${results}`,
     ],
@@ -106,16 +106,13 @@ function install({ packageName, version }: Runtime): string {
   const binary = join(folder, 'node_modules/.bin', packageName)
   if (existsSync(binary)) return binary
   mkdirSync(folder, { recursive: true })
-  const given = [
-    'install',
-    '--no-audit',
-    '--no-fund',
-    '--no-save',
-    '--ignore-scripts=false',
-    '--prefix',
-    folder,
-  ]
-  const { status } = spawnSync('npm', [...given, `${packageName}@${version}`], { stdio: 'inherit' })
+  // Their install scripts put the binary in its place.
+  writeFileSync(
+    join(folder, 'package.json'),
+    JSON.stringify({ private: true, allowScripts: { [packageName]: true } }),
+  )
+  const given = ['install', '--no-audit', '--no-fund', `${packageName}@${version}`]
+  const { status } = spawnSync('npm', given, { cwd: folder, stdio: 'inherit' })
   if (status !== 0) throw new Error(`npm could not install ${packageName}@${version}`)
   return binary
 }
