@@ -1,4 +1,5 @@
-// Runs the tests of the core and of the managers on each runtime, one after the other: npm run test:runtimes -- [name …]
+// Runs the tests of the core and of the managers on each runtime, one after the other:
+// npm run test:runtimes -- [--core] [name …]. --core: without the managers.
 // The runtimes come from npm, at the versions below, into a folder that is kept.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -54,7 +55,11 @@ const CACHE = join(ROOT, 'node_modules/.cache/runtimes')
 process.exitCode = main(process.argv.slice(2))
 
 function main(argv: string[]): number {
-  const { positionals } = parseArgs({ args: argv, allowPositionals: true })
+  const { values, positionals } = parseArgs({
+    args: argv,
+    allowPositionals: true,
+    options: { core: { type: 'boolean', default: false } },
+  })
   const unknown = positionals.find((each) => RUNTIMES.every(({ name }) => name !== each))
   if (unknown !== undefined) {
     const names = RUNTIMES.map(({ name }) => name).join(', ')
@@ -64,14 +69,14 @@ function main(argv: string[]): number {
   const chosen = RUNTIMES.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
   const lines = chosen.map((runtime) => {
     console.log(`\n${runtime.name} ${runtime.version}`)
-    const { text, isGreen } = run(runtime)
+    const { text, isGreen } = run(runtime, values.core)
     return { text: `${runtime.name} ${runtime.version}: ${text}`, isGreen }
   })
   console.log(`\n${lines.map(({ text }) => text).join('\n')}`)
   return lines.every(({ isGreen }) => isGreen) ? 0 : 1
 }
 
-function run(runtime: Runtime): { text: string; isGreen: boolean } {
+function run(runtime: Runtime, isCoreOnly: boolean): { text: string; isGreen: boolean } {
   const binary = install(runtime)
   const results = join(CACHE, `${runtime.name}.json`)
   const { withoutFiles = [], without = [] } = runtime
@@ -81,6 +86,7 @@ function run(runtime: Runtime): { text: string; isGreen: boolean } {
       ...runtime.argv,
       join(ROOT, 'node_modules/vitest/vitest.mjs'),
       'run',
+      ...(isCoreOnly ? ['test/core'] : []),
       '--config=vitest.runtimes.config.ts',
       ...withoutFiles.map((pattern) => `--exclude=${pattern}`),
       ...(without.length === 0 ? [] : [`--testNamePattern=^(?!.*(?:${without.join('|')}))`]),
