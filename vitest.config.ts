@@ -1,8 +1,17 @@
 import { defineConfig } from 'vitest/config'
 
+// Whole runs of a service, a browser, and what measures: two of them at once would starve each other on a small machine.
+const ALONE = [
+  'test/bench/**/*.test.ts',
+  'test/chaos/run.test.ts',
+  'test/fleet/run.test.ts',
+  'test/inspector/page.test.ts',
+  'test/package/pack.test.ts',
+  'test/soak/**/*.test.ts',
+]
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     globalSetup: ['test/servers.setup.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
@@ -12,6 +21,16 @@ export default defineConfig({
     maxWorkers: 2,
     execArgv: ['--expose-gc'],
     reporters: ['default'],
+    projects: [
+      {
+        extends: true,
+        test: { name: 'beside', include: ['test/**/*.test.ts'], exclude: ALONE, sequence: { groupOrder: 0 } },
+      },
+      {
+        extends: true,
+        test: { name: 'alone', include: ALONE, maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
     coverage: {
       provider: 'v8',
       include: ['src/core/**'],

@@ -7,6 +7,7 @@ import config from './vitest.config.ts'
 export default defineConfig({
   test: {
     ...config.test,
+    projects: undefined,
     include: ['test/core/**/*.test.ts', 'test/managers/**/*.test.ts'],
     exclude: ['test/core/scale.test.ts', 'test/managers/faults.test.ts'],
     // Another runtime does not know the flag: what needs the garbage collector finds it there by itself.

@@ -58,15 +58,12 @@ export function faultsOf(seconds: number, leaseMs: number, hasRedis: boolean): F
       },
     },
     {
-      name: 'a rolling deploy: every process is replaced by a new one, a quarter of them at a time',
+      name: 'a rolling deploy: every process is replaced by a new one',
       run: async (stage) => {
         const old = stage.members.filter(({ isGone }) => !isGone)
-        // A quarter more than there should be, as orchestrators do.
-        const surge = Math.ceil(old.length / 4)
-        for (let from = 0; from < old.length; from += surge) {
-          const leaving = old.slice(from, from + surge)
-          await Promise.all(leaving.map(() => stage.begin()))
-          for (const { child } of leaving) child.send({ do: 'end' })
+        for (const member of old) {
+          await stage.begin()
+          member.child.send({ do: 'end' })
           await pause(leaseMs / 4)
         }
       },

@@ -52,12 +52,13 @@ async function start({
   if (mode === 'fleet') {
     const store = redisUrl === undefined ? storeInPostgres() : await storeInRedis(redisUrl)
     const onError = (): number => storeErrors++
-    // On a machine that is busy nobody may give way within three short leases: a service tries again.
+    // On a machine that is busy nobody may give way, or no beat be answered, within three short leases: a service tries again.
     for (let left = 5; membership === undefined; left--) {
       try {
         membership = await joinFleet(pool, { store, budget, leaseMs, onError })
       } catch (error) {
-        if (left === 0 || !(error instanceof FleetError) || error.code !== 'FLEET_NO_ROOM') throw error
+        if (left === 0 || !(error instanceof FleetError) || !/^FLEET_(NO_ROOM|STORE)$/.test(error.code))
+          throw error
       }
     }
   }
