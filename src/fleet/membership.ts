@@ -196,9 +196,9 @@ export class Membership implements AsyncDisposable {
       const answer = await this.#bounded(store.beat(fleet, beat))
       if (answer.refused !== undefined) throw refusal(answer, this.#options)
       // What a beat holds is believed, even if its lease ended on the way and others have been given it.
-      const most = answer.fits ? answer.share : this.#share
+      const certain = answer.fits ? answer.share : Math.min(answer.share, this.#share)
       this.#deadline = beganAt + this.#options.leaseMs * USABLE_PART_OF_LEASE
-      this.#heed(Math.min(answer.share, most), answer.members)
+      this.#heed(certain, answer.members)
       return undefined
     } catch (error) {
       this.#beatIn(this.#beatMs)

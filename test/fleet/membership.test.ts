@@ -94,6 +94,15 @@ async function hold({ pool }: Process, count: number): Promise<Lease<ScriptedCon
   await settle()
   return leases
 }
+/** Two processes with a budget of ten; so many callers in the first. */
+async function two(callers: number) {
+  const { clock, begin } = world(10)
+  const a = await begin()
+  const b = await begin()
+  await clock.advance(3 * BEAT)
+  return { clock, a, b, held: await hold(a, callers) }
+}
+
 const sharesOf = (processes: Process[]): number[] => processes.map(({ membership }) => membership.share)
 const openIn = (processes: Process[]): number => processes.reduce((sum, { manager }) => sum + manager.open, 0)
 
@@ -213,11 +222,7 @@ test('while the store is gone it is asked once a beat, no more, and members do n
 })
 
 test('an answer that is lost gives nothing out twice', async () => {
-  const { clock, begin } = world(10)
-  const a = await begin()
-  const b = await begin()
-  await clock.advance(3 * BEAT)
-  const wanting = await hold(a, 9)
+  const { clock, a, b, held: wanting } = await two(9)
   a.network.mode = 'loses answers'
   for (let n = 0; n < 30; n++) {
     await clock.advance(BEAT / 5)
@@ -229,11 +234,7 @@ test('an answer that is lost gives nothing out twice', async () => {
 })
 
 test('a beat that was on its way when its lease ended does not take back what others have been given', async () => {
-  const { clock, begin } = world(10)
-  const a = await begin()
-  const b = await begin()
-  await clock.advance(3 * BEAT)
-  const held = await hold(a, 30)
+  const { clock, a, b, held } = await two(30)
   await clock.advance(3 * BEAT)
   expect(sharesOf([a, b])).toEqual([9, 1])
   const taken = await hold(b, 30)

@@ -138,24 +138,16 @@ describe.each(candidates)('$name', ({ name, isThere, isDurable, make }) => {
     async () => {
       const it = await store()
       const fleet = await open()
-      expect(await it.beat(fleet, beatOf('a', { wanted: 7 }))).toMatchObject({ share: 7, fits: true })
-      expect(await it.beat(fleet, beatOf('b', { wanted: 3 }))).toMatchObject({ share: 3, fits: true })
-      expect(await it.beat(fleet, beatOf('a', { held: 9, wanted: 2 }))).toMatchObject({
-        share: 9,
-        fits: false,
-      })
-      expect(await it.beat(fleet, beatOf('b', { held: 3, wanted: 3 }))).toMatchObject({
-        share: 3,
-        fits: false,
-      })
-      expect(await it.beat(fleet, beatOf('a', { held: 2, wanted: 9 }))).toMatchObject({
-        share: 7,
-        fits: true,
-      })
-      expect(await it.beat(fleet, beatOf('b', { held: 0, wanted: 3 }))).toMatchObject({
-        share: 3,
-        fits: true,
-      })
+      const steps = [
+        ['a', { wanted: 7 }, { share: 7, fits: true }],
+        ['b', { wanted: 3 }, { share: 3, fits: true }],
+        ['a', { held: 9, wanted: 2 }, { share: 9, fits: false }],
+        ['b', { held: 3, wanted: 3 }, { share: 3, fits: false }],
+        ['a', { held: 2, wanted: 9 }, { share: 7, fits: true }],
+        ['b', { held: 0, wanted: 3 }, { share: 3, fits: true }],
+      ] as const
+      for (const [id, beat, answer] of steps)
+        expect(await it.beat(fleet, beatOf(id, beat))).toMatchObject(answer)
     },
   )
 
