@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
-import { Extractor, ExtractorConfig, type ExtractorLogLevel } from '@microsoft/api-extractor'
+import { CompilerState, Extractor, ExtractorConfig, type ExtractorLogLevel } from '@microsoft/api-extractor'
 
 import manifest from '../package.json' with { type: 'json' }
 
@@ -13,23 +13,29 @@ const FOLDER = join(ROOT, 'api')
 const TEMPORARY = join(ROOT, 'coverage/api')
 
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } })
-const stale: string[] = []
-for (const [subPath, target] of Object.entries(manifest.exports)) {
-  if (typeof target === 'string') continue
-  const name = `cenote${subPath.slice(1).replaceAll('/', '-')}`
-  if (!isCurrent(name, join(ROOT, target.types))) stale.push(name)
-}
+for (const folder of [FOLDER, TEMPORARY]) mkdirSync(folder, { recursive: true })
+const entries = Object.entries(manifest.exports).flatMap(([subPath, target]) =>
+  typeof target === 'string'
+    ? []
+    : [{ name: `cenote${subPath.slice(1).replaceAll('/', '-')}`, file: join(ROOT, target.types) }],
+)
+const files = entries.map(({ file }) => file)
+const configs = entries.map(({ name, file }) => ({ name, config: configOf(name, file) }))
+// One program for all: each alone would compile the same files again.
+const compilerState = CompilerState.create((configs[0] as (typeof configs)[0]).config, {
+  additionalEntryPoints: files,
+})
+const stale = configs.filter(({ name, config }) => !isCurrent(name, config)).map(({ name }) => name)
 if (values.check && stale.length > 0) {
   console.error(`api/ is out of date: ${stale.join(', ')}. Run npm run docs:api, and read the difference`)
   process.exitCode = 1
 } else console.log(stale.length === 0 ? 'api/ is up to date' : `written: ${stale.join(', ')}`)
 
-function isCurrent(name: string, entry: string): boolean {
-  for (const folder of [FOLDER, TEMPORARY]) mkdirSync(folder, { recursive: true })
-  const config = ExtractorConfig.prepare({
+function configOf(name: string, file: string): ExtractorConfig {
+  return ExtractorConfig.prepare({
     configObject: {
       projectFolder: ROOT,
-      mainEntryPointFilePath: entry,
+      mainEntryPointFilePath: file,
       compiler: {
         overrideTsconfig: {
           compilerOptions: {
@@ -40,7 +46,7 @@ function isCurrent(name: string, entry: string): boolean {
             skipLibCheck: true,
             types: ['node'],
           },
-          files: [entry],
+          files,
         },
       },
       apiReport: {
@@ -68,7 +74,11 @@ function isCurrent(name: string, entry: string): boolean {
     configObjectFullPath: undefined,
     packageJsonFullPath: join(ROOT, 'package.json'),
   })
+}
+
+function isCurrent(name: string, config: ExtractorConfig): boolean {
   const { apiReportChanged, errorCount } = Extractor.invoke(config, {
+    compilerState,
     localBuild: !values.check,
     messageCallback: (message) => {
       // Its own word on a report that has changed is about a folder of ours, and comes for each.

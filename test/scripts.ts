@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
-const SRC = resolve(import.meta.dirname, '../../src')
+const SRC = resolve(import.meta.dirname, '../src')
 
 /** What a module prints until its process ends by itself; `SRC` in it stands for the folder of the sources. */
 export async function runScript(body: string): Promise<string> {

@@ -49,11 +49,10 @@ async function main(argv: string[]): Promise<number> {
     allowPositionals: true,
     options: {
       processes: text,
-      'max-size': text,
-      'min-idle': text,
-      'idle-timeout-ms': text,
-      'max-lifetime-ms': text,
-      'keepalive-ms': text,
+      ...(Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, text])) as Record<
+        keyof typeof NUMBERS,
+        typeof text
+      >),
       json: flag,
       help: flag,
     },

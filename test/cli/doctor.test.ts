@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { resolve } from 'node:path'
 
+import pg from 'pg'
 import { expect, inject, test } from 'vitest'
 
 import { hasPgBouncer, startPgBouncer } from '../../fleet/pgbouncer.ts'
@@ -48,7 +49,7 @@ async function cenote(argv: string[], env: Record<string, string> = {}) {
 
 test('what fits is not talked about', () => {
   expect(said({})).toEqual([])
-  // To the last connection: 9 of 97 processes' worth and one more for a deploy.
+  // To the last connection: three processes, and the one more of a rolling deploy.
   expect(said({ maxConnections: 43 }, { processes: 3 })).toEqual([])
   expect(said({ idleTimeoutMs: 600_001 })).toEqual([])
 })
@@ -131,6 +132,16 @@ test('a real PostgreSQL: its settings, the limits of its user, and what is said 
     expect(fitting.stdout).toMatch(
       /^PostgreSQL: max_connections 25, 0 in use beside this one\nnotice: no limit for a transaction/,
     )
+    const admin = new pg.Client(server.url)
+    await admin.connect()
+    await admin.query(`create role narrow login password 'x' connection limit 4`)
+    await admin.end()
+    const narrow = server.url.replace(/\/\/[^@]+@/, '//narrow:x@')
+    const limited = await cenote(['doctor', narrow, '--json'])
+    expect(JSON.parse(limited.stdout)).toMatchObject({
+      server: { userLimit: 4 },
+      findings: [{ severity: 'problem', text: expect.stringContaining('(the limit of this user)') }, {}, {}],
+    })
     if (hasPgBouncer()) {
       const bouncer = await startPgBouncer(server.url, 5)
       try {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { runScript } from '../managers/scripts.ts'
+import { runScript } from '../scripts.ts'
 
 const run = (body: string): Promise<string> =>
   runScript(`

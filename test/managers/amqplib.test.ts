@@ -10,7 +10,7 @@ import { type PrivateRabbitmq, startRabbitmq } from '../../servers/rabbitmq.ts'
 import { type ConnectionManager, Pool, type PoolOptions } from '../../src/index.ts'
 import { type AmqpChannel, AmqpChannelManager, AmqpConnectionManager } from '../../src/managers/amqplib.ts'
 import { describeManager, TcpProxy } from '../../src/testing/index.ts'
-import { missingDriver, runScript } from './scripts.ts'
+import { missingDriver, runScript } from '../scripts.ts'
 
 const url = inject('amqpUrl')
 const queue = `cenote-${process.pid}-${Math.trunc(Math.random() * 1e9)}`

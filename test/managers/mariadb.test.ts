@@ -7,7 +7,7 @@ import { describe, expect, expectTypeOf, inject, test } from 'vitest'
 import { Pool } from '../../src/index.ts'
 import { type MariadbConnection, MariadbManager } from '../../src/managers/mariadb.ts'
 import { describeMysql } from './mysql-cases.ts'
-import { missingDriver, runScript } from './scripts.ts'
+import { missingDriver, runScript } from '../scripts.ts'
 
 const url = inject('mariadbUrl')
 const configOf = (text: string) => {

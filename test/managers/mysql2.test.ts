@@ -6,7 +6,7 @@ import { Pool } from '../../src/index.ts'
 import { type Mysql2Connection, Mysql2Manager } from '../../src/managers/mysql2.ts'
 import { describeMysql } from './mysql-cases.ts'
 import { sayingIdle } from './mysql-faults.ts'
-import { missingDriver, runScript } from './scripts.ts'
+import { missingDriver, runScript } from '../scripts.ts'
 
 const url = inject('mariadbUrl')
 const query = (connection: CallbackConnection, sql: string): Promise<object[]> =>

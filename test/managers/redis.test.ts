@@ -4,7 +4,7 @@ import { describe, expect, expectTypeOf, inject, test } from 'vitest'
 import { Pool } from '../../src/index.ts'
 import { type RedisConnection, RedisManager } from '../../src/managers/redis.ts'
 import { describeRedis } from './redis-cases.ts'
-import { missingDriver, runScript } from './scripts.ts'
+import { missingDriver, runScript } from '../scripts.ts'
 
 const url = inject('redisUrl')
 
