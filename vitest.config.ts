@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 const ALONE = [
   'test/bench/**/*.test.ts',
   'test/chaos/run.test.ts',
+  'test/demo/start.test.ts',
   'test/fleet/run.test.ts',
   'test/inspector/page.test.ts',
   'test/package/pack.test.ts',

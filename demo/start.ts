@@ -84,6 +84,8 @@ async function runLoad(
   const { callers, seconds, seed, retries, size } = options
   const say = (line: string): void => void (options.json || console.log(line))
   say(`${callers} callers, ${size} connections, ${seconds} s, seed ${seed}, retries ${retries}`)
+  // Before and after the load, for a machine that others use too does not stay as fast as it is.
+  const bareBeforeMs = await bareConnects(url, size)
   const load = new Load(pool, { callers, retries, seed })
   const progress = options.json ? undefined : setInterval(() => showProgress(pool, load), 1_000)
   const faults: Fault[] = []
@@ -118,6 +120,10 @@ async function runLoad(
   if (interrupted.signal.aborted) void pool.close({ timeoutMs: 1_000 })
   await load.stop()
   const { completed, failures, longestRequestMs, perCaller } = load
+  const bareConnectsMs = Math.max(
+    bareBeforeMs,
+    interrupted.signal.aborted ? 0 : await bareConnects(url, size),
+  )
   const connectionsAtServer = interrupted.signal.aborted ? undefined : await countBackends(url)
   const state = pool.state()
   return {
@@ -130,6 +136,7 @@ async function runLoad(
     longestRequestMs,
     perCaller,
     faults,
+    bareConnectsMs,
     unhandled,
     connectionsAtServer,
     state,
@@ -169,6 +176,13 @@ async function killBackends(url: string): Promise<void> {
       APPLICATION,
     ]),
   )
+}
+
+async function bareConnects(url: string, count: number): Promise<number> {
+  const startedAt = performance.now()
+  const all = Array.from({ length: count }, () => withClient(url, (client) => client.query('select 1')))
+  await Promise.all(all)
+  return performance.now() - startedAt
 }
 
 async function countBackends(url: string): Promise<number> {

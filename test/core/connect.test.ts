@@ -112,7 +112,7 @@ test('promise 12: the wait between attempts is jittered, grows with the outage a
     last = nextDelay(limits, last, outage, Math.random)
     seen.add(last)
     expect(last).toBeGreaterThanOrEqual(50)
-    expect(last).toBeLessThanOrEqual(Math.min(5_000, Math.max(100, outage * 0.04)))
+    expect(last).toBeLessThanOrEqual(Math.min(5_000, Math.max(75, outage * 0.025)))
   }
   expect(seen.size).toBeGreaterThan(20)
   expect(nextDelay(limits, 5_000, 600_000, () => 1)).toBe(5_000)

@@ -41,6 +41,7 @@ test('the verdicts can fail', () => {
     failures: [failure, failure, failure],
     longestRequestMs: 60_000,
     perCaller: [1],
+    bareConnectsMs: 30,
     faults: [{ what: 'x', recoveryMs: 500, failures: [failure, failure] }],
     unhandled: 1,
     connectionsAtServer: 10,
