@@ -20,9 +20,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the queue is a stack',
     seenIn: 'tokio #6506 (last in, first out under overload)',
-    file: 'waiters.ts',
-    from: 'return this.#byPriority.first()?.first',
-    to: 'return this.#byPriority.first()?.last',
+    file: 'line.ts',
+    from: 'return this.#items[this.#head]',
+    to: 'return this.#items[this.#end - 1] ?? this.#items[this.#head]',
   },
   {
     name: 'a hung connect keeps its place for ever',
@@ -140,7 +140,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'deadlines in another order than the callers came in are forgotten',
     seenIn: 'lightning-pool (a heap with a wrong order)',
     file: 'waiters.ts',
-    from: 'this.#unordered.add(waiter)\n      return',
+    from: 'return this.#unordered.add(waiter)',
     to: 'return',
   },
   {

@@ -56,7 +56,7 @@ export class Circulation<C> {
       prepared: (slot) => {
         const reason = this.#unfit(slot, this.#recent(), undefined)
         if (reason !== undefined) this.#discard(slot, reason)
-        else this.#deliver(slot)
+        else this.#deliver(slot, this.options.clock.now())
       },
       cleaned: (slot) => {
         slot.lastUsedAt = this.#recent()
@@ -66,6 +66,7 @@ export class Circulation<C> {
       done: () => this.refill(),
     })
     this.queue = new Queue(options, this.calls.clock, this.events, {
+      serve: () => this.refill(),
       state: () => this.state(),
       lastConnectError: () => this.connector.lastError,
       supply: () => {
@@ -147,7 +148,7 @@ export class Circulation<C> {
     }
     const isServed = slots.idle > 0 && !this.paused
     if (!isServed && queue.size - slots.checking >= this.options.maxWaiting) return queue.refuseFull()
-    return queue.join(options, fresh ? slots.tick() : 0, trace, () => this.refill())
+    return queue.join(options, fresh ? slots.tick() : 0, trace)
   }
 
   /** A lease of an idle connection that needs no check that waits. */
@@ -188,12 +189,12 @@ export class Circulation<C> {
   /** A connection comes back. */
   giveBack(slot: Slot<C>, error: unknown, lease: Lease<C>): void {
     if (slot.state !== SlotState.leased) return
-    const now = this.#recent()
+    const now = this.queue.size > 0 ? this.options.clock.now() : this.#recent()
     this.#released(slot, now, lease)
     const reason = this.#unfit(slot, now, error)
     if (reason !== undefined) this.#discard(slot, reason)
     else if (this.#manager.reset === undefined && this.options.afterRelease === undefined)
-      this.#offer(slot, false)
+      this.#place(slot, now, false)
     else this.#checks.clean(slot, error)
   }
 
@@ -278,7 +279,7 @@ export class Circulation<C> {
       const reason = this.#unfit(slot, now, undefined)
       if (reason !== undefined) this.close(slot, reason)
       else if (this.#needsCheck(slot, now)) this.#checks.validate(slot, 'checkout')
-      else this.#prepare(slot)
+      else this.#prepare(slot, now)
     }
     this.connector.openWanted()
   }
@@ -361,7 +362,7 @@ export class Circulation<C> {
   #released(slot: Slot<C>, now: number, lease: Lease<C> | undefined): void {
     slot.lastUsedAt = now
     this.#leaks?.unwatch(lease, slot)
-    this.events.released(slot.id, now - slot.leasedAt)
+    this.events.released(slot.id, slot.leasedAt, this.options.clock)
   }
 
   // Why a connection may neither be handed out nor kept, in the promised order.
@@ -410,9 +411,14 @@ export class Circulation<C> {
         ? this.#unfit(slot, now, undefined)
         : undefined
     if (reason !== undefined) return this.#discard(slot, reason)
+    this.#place(slot, this.queue.size > 0 ? this.options.clock.now() : now, isProven)
+  }
+
+  // One that is fit goes to the caller at the head, or rests.
+  #place(slot: Slot<C>, now: number, isProven: boolean): void {
     if (this.paused || this.queue.size === 0) return this.#rest(slot)
     if (isProven || !this.options.testOnCheckOut || this.options.validationBypassMs > 0)
-      return this.#prepare(slot)
+      return this.#prepare(slot, now)
     this.#checks.validate(slot, 'checkout')
   }
 
@@ -428,13 +434,12 @@ export class Circulation<C> {
   }
 
   // The last step of a checkout: beforeAcquire, then the lease.
-  #prepare(slot: Slot<C>): void {
-    if (this.options.beforeAcquire === undefined) this.#deliver(slot)
+  #prepare(slot: Slot<C>, now: number): void {
+    if (this.options.beforeAcquire === undefined) this.#deliver(slot, now)
     else this.#checks.beforeAcquire(slot)
   }
 
-  #deliver(slot: Slot<C>): void {
-    const now = this.queue.size > 0 ? this.calls.clock.now() : 0
+  #deliver(slot: Slot<C>, now: number): void {
     const waiter = this.paused ? undefined : this.queue.next(now)
     if (waiter === undefined) return this.#rest(slot)
     if (slot.checkedTick < waiter.freshSince) return this.#checks.validate(slot, 'checkout')

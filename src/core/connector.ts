@@ -137,6 +137,8 @@ export class Connector<C> {
   #wanted(): number {
     const slots = this.#slots
     const { maxSize, minIdle } = slots.limits
+    // Every acquire of a busy pool asks.
+    if (slots.taken >= maxSize) return 0
     return wanted({
       queued: this.#on.queued(),
       minIdle,

@@ -5,6 +5,7 @@ import {
   type PoolEvent,
   type TypedChannel,
 } from './channels.ts'
+import type { Clock } from './clock.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { AcquirePhase } from './errors.ts'
 
@@ -22,8 +23,10 @@ export class Events {
     if (channels.acquire.hasSubscribers) this.#tell(channels.acquire, { connection, waitMs })
   }
 
-  released(connection: number, heldMs: number): void {
-    if (channels.release.hasSubscribers) this.#tell(channels.release, { connection, heldMs })
+  /** Reads the exact time, which a return does not do for itself. */
+  released(connection: number, leasedAt: number, clock: Clock): void {
+    if (channels.release.hasSubscribers)
+      this.#tell(channels.release, { connection, heldMs: clock.now() - leasedAt })
   }
 
   opened(connection: number, connectMs: number): void {

@@ -25,6 +25,8 @@ export interface Supply {
 
 /** What the queue asks the circulation for its errors. */
 export interface QueueContext {
+  /** Serves who waits from what there is, and opens what is lacking. */
+  serve(): void
   state(): PoolState
   lastConnectError(): unknown
   supply(): Supply
@@ -63,29 +65,28 @@ export class Queue<C> {
     return this.#waiters.size
   }
 
-  /** A place in the queue. `serve` is called once the caller has it; a lease that comes before it returns is a direct one. */
-  join(
-    options: AcquireOptions | undefined,
-    freshSince: number,
-    trace: Error | undefined,
-    serve: () => void,
-  ): Promise<Lease<C>> {
+  /** A place in the queue. A lease that comes within this call is a direct one. */
+  join(options: AcquireOptions | undefined, freshSince: number, trace: Error | undefined): Promise<Lease<C>> {
     const now = this.#clock.now()
     const timeoutMs = options?.timeoutMs ?? this.#options.acquireTimeoutMs
-    return new Promise((resolve, reject) => {
-      const waiter = new Waiter<C>(resolve, reject, now, now + timeoutMs, options?.priority ?? 0, freshSince)
-      waiter.trace = trace
-      this.#waiters.add(waiter)
-      const outer = this.#joining
-      this.#joining = waiter
-      serve()
-      this.#joining = outer
-      if (waiter.queue === undefined) return
-      if (options?.signal?.aborted === true) return this.#abort(waiter, options.signal.reason)
-      if (options?.signal !== undefined) waiter.watch = this.#watch(waiter, options.signal)
-      this.#arm()
-      if (this.#overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(now)
-    })
+    const { promise, resolve, reject } = Promise.withResolvers<Lease<C>>()
+    const waiter = new Waiter<C>(resolve, reject, now, timeoutMs, freshSince)
+    waiter.trace = trace
+    this.#waiters.add(waiter, options?.priority ?? 0)
+    const outer = this.#joining
+    this.#joining = waiter
+    this.#context.serve()
+    this.#joining = outer
+    if (waiter.level === undefined) return promise
+    const signal = options?.signal
+    if (signal?.aborted === true) {
+      this.#abort(waiter, signal.reason)
+      return promise
+    }
+    if (signal !== undefined) waiter.watch = this.#watch(waiter, signal)
+    this.#arm()
+    if (this.#overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(now)
+    return promise
   }
 
   /** How long the caller at the head has waited; 0: nobody waits. */
@@ -192,9 +193,8 @@ export class Queue<C> {
       const phase = this.#phaseOf(waiter)
       this.counts.timedOut++
       this.#leave(waiter)
-      const timeoutMs = Math.round(waiter.deadline - waiter.queuedAt)
       this.#events.timedOut(phase, now - waiter.queuedAt)
-      waiter.reject(new AcquireTimeoutError(phase, timeoutMs, { pool: name, state, cause }))
+      waiter.reject(new AcquireTimeoutError(phase, waiter.timeoutMs, { pool: name, state, cause }))
     }
     Error.stackTraceLimit = stackTraceLimit
     if (this.#waiters.size > 0) this.#arm()
@@ -203,12 +203,7 @@ export class Queue<C> {
   // What the caller waits for, by its rank: the first have a check to come, those behind them a connect, the rest a return.
   #phaseOf(waiter: Waiter<C>): AcquirePhase {
     const { inCheck, inHook, connecting } = this.#context.supply()
-    let rank = 0
-    let other = this.#waiters.head()
-    while (other !== undefined && other !== waiter && rank < inHook + inCheck + connecting) {
-      rank++
-      other = other.next
-    }
+    const rank = this.#waiters.rankOf(waiter, inHook + inCheck + connecting)
     if (rank < inHook) return 'hook'
     if (rank < inHook + inCheck) return 'check'
     return rank < inHook + inCheck + connecting ? 'connect' : 'queue'

@@ -1,54 +1,69 @@
+import type { SignalWatch } from './abort.ts'
 import { Heap, type HeapItem } from './heap.ts'
 import type { Lease } from './lease.ts'
-import type { SignalWatch } from './abort.ts'
+import { Line, type LineItem } from './line.ts'
 
-/** One caller in the queue. */
-export class Waiter<C> implements HeapItem {
+/** One caller in the queue. Every field costs memory for each caller that waits. */
+export class Waiter<C> implements HeapItem, LineItem {
   readonly resolve: (lease: Lease<C>) => void
   readonly reject: (reason: unknown) => void
   readonly queuedAt: number
-  readonly deadline: number
-  readonly priority: number
+  readonly timeoutMs: number
   /** Wants a connection that was opened or checked since this tick, as its last one broke; 0: any will do. */
   readonly freshSince: number
   watch: SignalWatch | undefined = undefined
   /** Holds the stack of its acquire, where leaks are looked for. */
   trace: Error | undefined = undefined
-  queue: Level<C> | undefined = undefined
-  previous: Waiter<C> | undefined = undefined
-  next: Waiter<C> | undefined = undefined
-  sooner: Waiter<C> | undefined = undefined
-  later: Waiter<C> | undefined = undefined
+  /** Where it waits; undefined: it does not. */
+  level: Level<C> | undefined = undefined
+  place = -1
   heapIndex = -1
 
   constructor(
     resolve: (lease: Lease<C>) => void,
     reject: (reason: unknown) => void,
     queuedAt: number,
-    deadline: number,
-    priority: number,
+    timeoutMs: number,
     freshSince: number,
   ) {
     this.resolve = resolve
     this.reject = reject
     this.queuedAt = queuedAt
-    this.deadline = deadline
-    this.priority = priority
+    this.timeoutMs = timeoutMs
     this.freshSince = freshSince
+  }
+
+  get deadline(): number {
+    return this.queuedAt + this.timeoutMs
   }
 }
 
 // The waiters of one priority, first come first. Who retries was served once, so he came before all who still wait.
 class Level<C> implements HeapItem {
   readonly priority: number
-  first: Waiter<C> | undefined = undefined
-  /** The last of those at the front that were served once and retry. */
-  lastRetry: Waiter<C> | undefined = undefined
-  last: Waiter<C> | undefined = undefined
+  readonly retries: Line<Waiter<C>> = new Line()
+  readonly rest: Line<Waiter<C>> = new Line()
   heapIndex = -1
 
   constructor(priority: number) {
     this.priority = priority
+  }
+
+  get size(): number {
+    return this.retries.size + this.rest.size
+  }
+
+  lineOf(waiter: Waiter<C>): Line<Waiter<C>> {
+    return waiter.freshSince > 0 ? this.retries : this.rest
+  }
+
+  first(): Waiter<C> | undefined {
+    return this.retries.first() ?? this.rest.first()
+  }
+
+  after(waiter: Waiter<C>): Waiter<C> | undefined {
+    const line = this.lineOf(waiter)
+    return line.after(waiter) ?? (line === this.retries ? this.rest.first() : undefined)
   }
 }
 
@@ -58,11 +73,14 @@ class Level<C> implements HeapItem {
  */
 export class Waiters<C> {
   #size = 0
-  readonly #levels = new Map<number, Level<C>>()
+  // The level of callers that ask for no priority is kept, whoever waits.
+  readonly #usual: Level<C> = new Level(0)
+  readonly #levels = new Map([[0, this.#usual]])
   readonly #byPriority: Heap<Level<C>> = new Heap((level) => level.priority)
-  // Deadlines: those that come in order (callers with the same time-out) in a list, the others in a heap.
+  // Deadlines: on the usual level those that come in order (callers with the same time-out) are found in the line
+  // itself, from `soonest` on; all others are in a heap.
   #soonest: Waiter<C> | undefined = undefined
-  #latest: Waiter<C> | undefined = undefined
+  #latest = -Infinity
   readonly #unordered: Heap<Waiter<C>> = new Heap((waiter) => waiter.deadline)
 
   get size(): number {
@@ -71,49 +89,46 @@ export class Waiters<C> {
 
   /** The waiter to be served next. */
   head(): Waiter<C> | undefined {
-    return this.#byPriority.first()?.first
+    return this.#byPriority.first()?.first()
   }
 
-  add(waiter: Waiter<C>): void {
-    let level = this.#levels.get(waiter.priority)
-    if (level === undefined) {
-      level = new Level(waiter.priority)
-      this.#levels.set(waiter.priority, level)
+  /** How many of the head's priority are to be served before this waiter, at most `limit`. */
+  rankOf(waiter: Waiter<C>, limit: number): number {
+    const level = this.#byPriority.first()
+    let other = level?.first()
+    let rank = 0
+    while (other !== undefined && other !== waiter && rank < limit) {
+      rank++
+      other = level?.after(other)
     }
-    if (level.first === undefined) this.#byPriority.add(level)
-    const isRetry = waiter.freshSince > 0
-    const previous = isRetry ? level.lastRetry : level.last
-    const next = previous === undefined ? level.first : previous.next
-    waiter.previous = previous
-    waiter.next = next
-    if (previous === undefined) level.first = waiter
-    else previous.next = waiter
-    if (next === undefined) level.last = waiter
-    else next.previous = waiter
-    if (isRetry) level.lastRetry = waiter
-    waiter.queue = level
+    return rank
+  }
+
+  add(waiter: Waiter<C>, priority: number): void {
+    const level = priority === 0 ? this.#usual : this.#levelOf(priority)
+    if (level.size === 0) this.#byPriority.add(level)
+    const line = level.lineOf(waiter)
+    line.add(waiter)
+    waiter.level = level
     this.#size++
-    this.#addDeadline(waiter)
+    const { deadline } = waiter
+    if (deadline === Infinity) return
+    if (line !== this.#usual.rest || deadline < this.#latest) return this.#unordered.add(waiter)
+    this.#soonest ??= waiter
+    this.#latest = deadline
   }
 
   remove(waiter: Waiter<C>): void {
-    const level = waiter.queue
+    const { level } = waiter
     if (level === undefined) return
-    const { previous, next } = waiter
-    if (previous === undefined) level.first = next
-    else previous.next = next
-    if (next === undefined) level.last = previous
-    else next.previous = previous
-    if (level.lastRetry === waiter) level.lastRetry = previous
-    waiter.queue = undefined
-    waiter.previous = undefined
-    waiter.next = undefined
-    if (level.first === undefined) {
-      this.#byPriority.remove(level)
-      if (level.priority !== 0) this.#levels.delete(level.priority)
-    }
+    if (waiter.heapIndex !== -1) this.#unordered.remove(waiter)
+    else if (waiter === this.#soonest) this.#forgetSoonest(waiter)
+    level.lineOf(waiter).remove(waiter)
+    waiter.level = undefined
     this.#size--
-    this.#removeDeadline(waiter)
+    if (level.size > 0) return
+    this.#byPriority.remove(level)
+    if (level !== this.#usual) this.#levels.delete(level.priority)
   }
 
   /** The waiter whose deadline comes first. */
@@ -124,33 +139,22 @@ export class Waiters<C> {
     return ordered === undefined || unordered.deadline < ordered.deadline ? unordered : ordered
   }
 
-  #addDeadline(waiter: Waiter<C>): void {
-    if (waiter.deadline === Infinity) return
-    const latest = this.#latest
-    if (latest === undefined) {
-      this.#soonest = waiter
-    } else if (latest.deadline <= waiter.deadline) {
-      latest.later = waiter
-      waiter.sooner = latest
-    } else {
-      this.#unordered.add(waiter)
-      return
+  #levelOf(priority: number): Level<C> {
+    let level = this.#levels.get(priority)
+    if (level === undefined) {
+      level = new Level(priority)
+      this.#levels.set(priority, level)
     }
-    this.#latest = waiter
+    return level
   }
 
-  #removeDeadline(waiter: Waiter<C>): void {
-    if (waiter.heapIndex !== -1) {
-      this.#unordered.remove(waiter)
-      return
-    }
-    if (waiter.deadline === Infinity) return
-    const { sooner, later } = waiter
-    if (sooner === undefined) this.#soonest = later
-    else sooner.later = later
-    if (later === undefined) this.#latest = sooner
-    else later.sooner = sooner
-    waiter.sooner = undefined
-    waiter.later = undefined
+  // The next whose deadline is in order; those in the heap and those without one are passed over once and for all.
+  #forgetSoonest(waiter: Waiter<C>): void {
+    const line = this.#usual.rest
+    let next = line.after(waiter)
+    while (next !== undefined && (next.heapIndex !== -1 || next.timeoutMs === Infinity))
+      next = line.after(next)
+    this.#soonest = next
+    if (next === undefined) this.#latest = -Infinity
   }
 }

@@ -152,17 +152,17 @@ test('the queue keeps its order and its deadlines whoever leaves, in any order',
         () => {},
         0,
         n % 7 === 0 ? Infinity : (n * 37) % 101,
-        n % 3,
         0,
       ),
   )
-  for (const waiter of made) waiters.add(waiter)
+  const priorities = new Map(made.map((waiter, n) => [waiter, n % 3] as const))
+  for (const [waiter, priority] of priorities) waiters.add(waiter, priority)
   const left = new Set(made)
   for (let n = 0; left.size > 0; n++) {
     const all = [...left]
     const expected = Math.min(...all.map(({ deadline }) => deadline))
     expect(waiters.soonest()?.deadline ?? Infinity).toBe(expected)
-    expect(waiters.head()).toBe(all.toSorted((a, b) => a.priority - b.priority)[0])
+    expect(waiters.head()).toBe(all.toSorted((a, b) => priorities.get(a)! - priorities.get(b)!)[0])
     const gone = all[(n * 31) % all.length]!
     waiters.remove(gone)
     waiters.remove(gone)

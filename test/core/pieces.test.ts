@@ -217,17 +217,16 @@ test('a slot begins leased to nobody, in no heap, not retiring; a gone one goes 
 
 test('waiters: the soonest of ordered and unordered deadlines, those without one never, and no level is kept for nobody', () => {
   const waiters = new Waiters<object>()
-  const waiter = (deadline: number, priority = 0) =>
+  const waiter = (timeoutMs: number) =>
     new Waiter<object>(
       () => {},
       () => {},
       0,
-      deadline,
-      priority,
+      timeoutMs,
       0,
     )
   const [late, early, never, same] = [waiter(300), waiter(100), waiter(Infinity), waiter(300)]
-  for (const each of [late, early, never, same]) waiters.add(each)
+  for (const each of [late, early, never, same]) waiters.add(each, 0)
   expect(waiters.soonest()).toBe(early)
   expect(early.heapIndex).toBe(0)
   // In order: they cost no heap.
@@ -239,8 +238,8 @@ test('waiters: the soonest of ordered and unordered deadlines, those without one
   waiters.remove(same)
   expect(waiters.soonest()).toBeUndefined()
   expect(waiters.head()).toBe(never)
-  const urgent = waiter(50, -1)
-  waiters.add(urgent)
+  const urgent = waiter(50)
+  waiters.add(urgent, -1)
   expect(waiters.head()).toBe(urgent)
   waiters.remove(urgent)
   waiters.remove(urgent)
