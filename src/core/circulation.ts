@@ -1,8 +1,10 @@
 import { Calls } from './calls.ts'
 import { Checks } from './checks.ts'
 import type { CloseReason } from './close-reason.ts'
+import { Closer } from './closer.ts'
 import { Connector } from './connector.ts'
 import { Events } from './events.ts'
+import { Fitness } from './fitness.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { acquiredHere, Leaks } from './leaks.ts'
 import { Lease } from './lease.ts'
@@ -19,7 +21,7 @@ import { isTraced, traceAcquire, tracing } from './tracing.ts'
 
 /**
  * Moves connections between the manager, the idle ones and the callers. It waits; Slots counts. Every connection that
- * becomes free, from wherever, goes through `#offer`, and every close through `close`.
+ * becomes free, from wherever, goes through `#offer`, and every close through the closer.
  */
 export class Circulation<C> {
   readonly options: ResolvedPoolOptions<C>
@@ -29,6 +31,7 @@ export class Circulation<C> {
   readonly events: Events
   readonly reports: Reports<C>
   readonly connector: Connector<C>
+  readonly closer: Closer<C>
   paused = false
   closed = false
   /** Called after a connection was opened, closed or detached, or an attempt failed. */
@@ -37,6 +40,7 @@ export class Circulation<C> {
   onConnectFailed: (error: unknown, isFinal: boolean) => void = () => {}
 
   readonly #manager: ConnectionManager<C>
+  readonly #fitness: Fitness<C>
   readonly #checks: Checks<C>
   readonly #housekeeping: Housekeeping<C>
   readonly #leaks: Leaks<C> | undefined
@@ -51,10 +55,18 @@ export class Circulation<C> {
     this.events = new Events(options.name, nextPoolId())
     this.calls = new Calls(clock, this.events, options.onError)
     this.reports = new Reports(options, this.calls, this.events, () => this.state())
+    this.#fitness = new Fitness(manager, options, this.slots, this.calls)
+    this.closer = new Closer(manager, options, this.slots, this.calls, this.events, this.reports, {
+      closing: (slot) => this.#leaks?.unwatch(undefined, slot),
+      freed: () => {
+        this.onChange()
+        this.refill()
+      },
+    })
     this.#checks = new Checks(manager, options, this.slots, this.calls, this.reports, this.events, {
       offer: (slot, isProven) => this.#offerAgain(slot, isProven),
       prepared: (slot) => {
-        const reason = this.#unfit(slot, this.#recent(), undefined)
+        const reason = this.#unfit(slot, this.#recent())
         if (reason !== undefined) this.#discard(slot, reason)
         else this.#deliver(slot, this.options.clock.now())
       },
@@ -62,7 +74,7 @@ export class Circulation<C> {
         slot.lastUsedAt = this.#recent()
         this.#offerAgain(slot, false)
       },
-      refused: (slot, reason) => this.close(slot, reason),
+      refused: (slot, reason) => this.closer.close(slot, reason),
       done: () => this.refill(),
     })
     this.queue = new Queue(options, this.calls.clock, this.events, {
@@ -88,7 +100,7 @@ export class Circulation<C> {
       lost: (slot) => this.#lost(slot),
     })
     this.#housekeeping = new Housekeeping(options, this.slots, this.calls.clock, {
-      close: (slot, reason) => this.close(slot, reason),
+      close: (slot, reason) => this.closer.close(slot, reason),
       check: (slot) => {
         this.slots.check(slot)
         this.#checks.validate(slot, 'background')
@@ -160,7 +172,7 @@ export class Circulation<C> {
       const slot = this.#isHalted() ? undefined : this.slots.peekIdle(queueStrategy)
       if (slot === undefined) return undefined
       const now = this.options.clock.now()
-      const reason = this.#unfit(slot, now, undefined)
+      const reason = this.#unfit(slot, now)
       if (reason !== undefined) {
         this.#discard(slot, reason)
         continue
@@ -217,7 +229,7 @@ export class Circulation<C> {
   /** A connection from elsewhere becomes the pool's. */
   add(connection: C): 'added' | 'broken' | 'full' {
     if (this.closed || this.slots.taken >= this.slots.limits.maxSize) return 'full'
-    if (this.#isBroken(connection, undefined)) return 'broken'
+    if (this.#fitness.isBroken(connection, undefined)) return 'broken'
     const now = this.calls.clock.now()
     const slot = this.slots.adopt(connection, now, this.connector.expiresAt(now))
     this.events.opened(slot.id, 0)
@@ -238,59 +250,18 @@ export class Circulation<C> {
     return 'added'
   }
 
-  /** Closes one connection: the one path that does. Its place is free when the close has settled or taken too long. */
-  close(slot: Slot<C>, reason: CloseReason): void {
-    const { beforeClose, closeTimeoutMs, validationTimeoutMs } = this.options
-    this.slots.close(slot, reason)
-    slot.abandon?.()
-    slot.abandon = undefined
-    this.#leaks?.unwatch(undefined, slot)
-    const closingAt = this.calls.clock.now()
-    this.events.closing(slot.id, reason, closingAt - slot.openedAt)
-    const closeNow = (): void => {
-      this.calls.bounded(
-        { what: 'close', limitMs: closeTimeoutMs, run: () => this.#manager.close(slot.connection) },
-        (outcome) => {
-          if (!outcome.ok)
-            this.reports.failure('CLOSE_FAILED', `close of connection ${slot.id}`, outcome.error)
-          this.slots.free(slot)
-          this.events.closed(slot.id, this.calls.clock.now() - closingAt)
-          this.onChange()
-          this.refill()
-        },
-      )
-    }
-    if (beforeClose === undefined) return closeNow()
-    this.calls.bounded(
-      { what: 'beforeClose', limitMs: validationTimeoutMs, run: () => beforeClose(slot.connection, reason) },
-      (outcome) => {
-        if (!outcome.ok) this.calls.report(outcome.error)
-        closeNow()
-      },
-    )
-  }
-
   /** Makes reality converge to what is wanted: serves waiters from idle connections, and opens what is lacking. */
   refill(): void {
     while (this.queue.size > this.slots.checking && !this.#isHalted(true)) {
       const slot = this.slots.peekIdle(this.options.queueStrategy)
       if (slot === undefined) break
       const now = this.options.clock.now()
-      const reason = this.#unfit(slot, now, undefined)
-      if (reason !== undefined) this.close(slot, reason)
-      else if (this.#needsCheck(slot, now)) this.#checks.validate(slot, 'checkout')
+      const reason = this.#unfit(slot, now)
+      if (reason !== undefined) this.closer.close(slot, reason)
+      else if (this.#fitness.needsCheck(slot, now)) this.#checks.validate(slot, 'checkout')
       else this.#prepare(slot, now)
     }
     this.connector.openWanted()
-  }
-
-  /** Closes idle connections: all of them, or those above maxSize, the longest idle first. */
-  closeIdle(reason: 'cleared' | 'surplus' | 'poolClosed'): void {
-    const { slots } = this
-    for (let slot = slots.peekIdle('fifo'); slot !== undefined; slot = slots.peekIdle('fifo')) {
-      if (reason === 'surplus' && slots.taken - slots.closing <= slots.limits.maxSize) return
-      this.close(slot, reason)
-    }
   }
 
   /** Closes every connection that nobody holds, and gives up every attempt. */
@@ -299,25 +270,18 @@ export class Circulation<C> {
     const state = this.state()
     while (this.queue.failHead(() => this.reports.closed(state))) continue
     this.connector.abandonAll()
-    this.closeIdle('poolClosed')
-    for (const slot of [...this.slots.all()]) {
-      if (slot.state === SlotState.checking || slot.state === SlotState.suspect)
-        this.close(slot, 'poolClosed')
-    }
+    this.closer.closeIdle('poolClosed')
+    this.closer.closeAll(SlotState.checking, SlotState.suspect)
   }
 
   /** Closes what is still leased or being reset. Returns how many. */
   closeByForce(): number {
-    const held = [...this.slots.all()].filter(
-      ({ state }) => state === SlotState.leased || state === SlotState.returning,
-    )
-    for (const slot of held) this.close(slot, 'poolClosed')
-    return held.length
+    return this.closer.closeAll(SlotState.leased, SlotState.returning)
   }
 
   /** Whether the connection of a lease broke under its borrower. */
   hasBroken(slot: Slot<C>, error: unknown): boolean {
-    return slot.lost || this.#isBroken(slot.connection, error)
+    return slot.lost || this.#fitness.isBroken(slot.connection, error)
   }
 
   /** Leaves no timer behind. */
@@ -336,9 +300,9 @@ export class Circulation<C> {
       const slot = this.slots.peekIdle(this.options.queueStrategy)
       if (slot === undefined) return undefined
       const now = this.options.clock.now()
-      const reason = this.#unfit(slot, now, undefined)
+      const reason = this.#unfit(slot, now)
       if (reason !== undefined) this.#discard(slot, reason)
-      else if (testOnCheckOut && this.#needsCheck(slot, now)) return undefined
+      else if (testOnCheckOut && this.#fitness.needsCheck(slot, now)) return undefined
       else return this.#leaseIdle(slot, now, trace)
     }
     return undefined
@@ -365,36 +329,14 @@ export class Circulation<C> {
     this.events.released(slot.id, slot.leasedAt, this.options.clock)
   }
 
-  // Why a connection may neither be handed out nor kept, in the promised order.
-  #unfit(slot: Slot<C>, now: number, error: unknown): CloseReason | undefined {
-    if (this.closed) return 'poolClosed'
-    if (slot.generation !== this.slots.generation) return 'cleared'
-    if (slot.uses >= this.options.maxUses) return 'uses'
-    if (slot.expiresAt <= now) return 'lifetime'
-    if (slot.lost) return 'lost'
-    if (this.#isBroken(slot.connection, error)) return 'broken'
-    return this.slots.hasSurplus ? 'surplus' : undefined
-  }
-
-  #isBroken(connection: C, error: unknown): boolean {
-    try {
-      return this.#manager.hasBroken(connection, error)
-    } catch (thrown) {
-      this.calls.report(thrown)
-      return true
-    }
-  }
-
-  #needsCheck(slot: Slot<C>, now: number): boolean {
-    const { testOnCheckOut, validationBypassMs } = this.options
-    if (!testOnCheckOut) return false
-    return validationBypassMs === 0 || now - Math.max(slot.lastUsedAt, slot.checkedAt) >= validationBypassMs
+  #unfit(slot: Slot<C>, now: number, error?: unknown): CloseReason | undefined {
+    return this.closed ? 'poolClosed' : this.#fitness.flawOf(slot, now, error)
   }
 
   // One that was waited for may have broken meanwhile. Where it rests, or beforeAcquire comes, hasBroken is asked later.
   #offerAgain(slot: Slot<C>, isProven: boolean): void {
     const isHandedOn = this.queue.size > 0 && this.options.beforeAcquire === undefined
-    const reason = isHandedOn ? this.#unfit(slot, this.#recent(), undefined) : undefined
+    const reason = isHandedOn ? this.#unfit(slot, this.#recent()) : undefined
     if (reason === undefined) this.#offer(slot, isProven)
     else this.#discard(slot, reason)
   }
@@ -408,7 +350,7 @@ export class Circulation<C> {
       slot.generation !== this.slots.generation ||
       slot.expiresAt <= now ||
       this.slots.hasSurplus
-        ? this.#unfit(slot, now, undefined)
+        ? this.#unfit(slot, now)
         : undefined
     if (reason !== undefined) return this.#discard(slot, reason)
     this.#place(slot, this.queue.size > 0 ? this.options.clock.now() : now, isProven)
@@ -429,7 +371,7 @@ export class Circulation<C> {
   }
 
   #discard(slot: Slot<C>, reason: CloseReason): void {
-    this.close(slot, reason)
+    this.closer.close(slot, reason)
     this.refill()
   }
 

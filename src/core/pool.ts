@@ -207,7 +207,7 @@ export class Pool<C> implements AsyncDisposable {
     const resize = ++this.#resizes
     this.#changed('resized')
     for (const look of [...this.#conditions]) look()
-    circulation.closeIdle('surplus')
+    circulation.closer.closeIdle('surplus')
     circulation.refill()
     await this.#until(
       () => resize !== this.#resizes || circulation.closed || !circulation.slots.hasSurplus,
@@ -232,7 +232,7 @@ export class Pool<C> implements AsyncDisposable {
   clear(): void {
     this.#circulation.slots.nextGeneration()
     this.#changed('cleared')
-    this.#circulation.closeIdle('cleared')
+    this.#circulation.closer.closeIdle('cleared')
     this.#circulation.refill()
   }
 
