@@ -35,7 +35,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a connect that throws keeps its place for ever',
     seenIn: 'bb8 F, sequelize-pool',
     file: 'connector.ts',
-    from: 'this.#slots.forfeit(permit)\n    this.lastError = error',
+    from: 'this.#parts.slots.forfeit(permit)\n    this.lastError = error',
     to: 'this.lastError = error',
   },
   {
@@ -63,7 +63,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a check that hangs is waited for without an end',
     seenIn: 'mariadb #116',
     file: 'checks.ts',
-    from: "{ what: 'isValid', limitMs: this.#options.validationTimeoutMs, run }",
+    from: "{ what: 'isValid', limitMs: this.#parts.options.validationTimeoutMs, run }",
     to: "{ what: 'isValid', limitMs: Infinity, run }",
   },
   {
@@ -91,8 +91,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a place is free before its connection is closed',
     seenIn: 'tarn, generic-pool, deadpool (more than the maximum at the server)',
     file: 'closer.ts',
-    from: 'this.#slots.close(slot, reason)\n',
-    to: 'this.#slots.close(slot, reason)\n    this.#slots.free(slot)\n    this.#slots.free = () => {}\n',
+    from: 'this.#parts.slots.close(slot, reason)\n',
+    to: 'this.#parts.slots.close(slot, reason)\n    this.#parts.slots.free(slot)\n    this.#parts.slots.free = () => {}\n',
   },
   {
     name: 'a close that hangs keeps its place for ever',
@@ -175,7 +175,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a connection of before clear() is handed on',
     seenIn: 'pgx (Reset while acquired)',
     file: 'fitness.ts',
-    from: "if (slot.generation !== this.#slots.generation) return 'cleared'",
+    from: "if (slot.generation !== slots.generation) return 'cleared'",
     to: '',
   },
   {
@@ -246,6 +246,6 @@ export const MUTANTS: readonly Mutant[] = [
     seenIn: 'generic-pool, mysql2 (destroy after release)',
     file: 'circulation.ts',
     from: "this.#discard(slot, this.closed ? 'poolClosed' : 'destroyed')",
-    to: "this.#discard(slot, this.closed ? 'poolClosed' : 'destroyed')\n    void this.#manager.close(slot.connection)",
+    to: "this.#discard(slot, this.closed ? 'poolClosed' : 'destroyed')\n    void this.manager.close(slot.connection)",
   },
 ]

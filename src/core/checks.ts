@@ -1,11 +1,7 @@
-import { type Calls, type Outcome, TimeLimitError } from './calls.ts'
+import { type Outcome, TimeLimitError } from './calls.ts'
 import type { CloseReason } from './close-reason.ts'
-import type { Events } from './events.ts'
-import type { ConnectionManager } from './manager.ts'
-import type { ResolvedPoolOptions } from './options.ts'
-import type { Reports } from './reports.ts'
+import type { Parts } from './parts.ts'
 import { type Slot, SlotState } from './slot.ts'
-import type { Slots } from './slots.ts'
 
 /** What becomes of a connection after a check. */
 export interface CheckEvents<C> {
@@ -23,50 +19,32 @@ export interface CheckEvents<C> {
 
 /** Asks the manager and the hooks about one connection, which nobody has meanwhile. */
 export class Checks<C> {
-  readonly #manager: ConnectionManager<C>
-  readonly #options: ResolvedPoolOptions<C>
-  readonly #slots: Slots<C>
-  readonly #calls: Calls
-  readonly #reports: Reports<C>
-  readonly #events: Events
+  readonly #parts: Parts<C>
   readonly #on: CheckEvents<C>
 
-  constructor(
-    manager: ConnectionManager<C>,
-    options: ResolvedPoolOptions<C>,
-    slots: Slots<C>,
-    calls: Calls,
-    reports: Reports<C>,
-    events: Events,
-    on: CheckEvents<C>,
-  ) {
-    this.#manager = manager
-    this.#options = options
-    this.#slots = slots
-    this.#calls = calls
-    this.#reports = reports
-    this.#events = events
+  constructor(parts: Parts<C>, on: CheckEvents<C>) {
+    this.#parts = parts
     this.#on = on
   }
 
   /** Asks isValid. `suspicion`: since another connection failed its check. */
   validate(slot: Slot<C>, purpose: 'checkout' | 'background' | 'suspicion'): void {
-    if (purpose !== 'suspicion' && slot.state !== SlotState.checking) this.#slots.check(slot)
-    const startedTick = this.#slots.tick()
-    const startedAt = this.#calls.clock.now()
+    if (purpose !== 'suspicion' && slot.state !== SlotState.checking) this.#parts.slots.check(slot)
+    const startedTick = this.#parts.slots.tick()
+    const startedAt = this.#parts.calls.clock.now()
     const run = (signal: AbortSignal): boolean | Promise<boolean> =>
-      this.#manager.isValid(slot.connection, signal)
-    this.call(slot, { what: 'isValid', limitMs: this.#options.validationTimeoutMs, run }, (outcome) => {
+      this.#parts.manager.isValid(slot.connection, signal)
+    this.call(slot, { what: 'isValid', limitMs: this.#parts.options.validationTimeoutMs, run }, (outcome) => {
       const passed = outcome.ok && outcome.value === true
-      const now = this.#calls.clock.now()
-      this.#events.checked(slot.id, passed, now - startedAt)
+      const now = this.#parts.calls.clock.now()
+      this.#parts.events.checked(slot.id, passed, now - startedAt)
       if (passed) {
         slot.checkedAt = now
         slot.checkedTick = startedTick
         return this.#on.offer(slot, true)
       }
       if (!outcome.ok)
-        this.#reports.failure('CHECK_FAILED', `isValid of connection ${slot.id}`, outcome.error)
+        this.#parts.reports.failure('CHECK_FAILED', `isValid of connection ${slot.id}`, outcome.error)
       this.#on.refused(slot, 'invalid')
       const isSilent = !outcome.ok && outcome.error instanceof TimeLimitError
       if (purpose !== 'suspicion') this.#suspectOthers(startedTick, isSilent)
@@ -76,9 +54,9 @@ export class Checks<C> {
 
   /** Asks the hook beforeAcquire. */
   beforeAcquire(slot: Slot<C>): void {
-    const { beforeAcquire, validationTimeoutMs: limitMs } = this.#options
-    if (slot.state !== SlotState.checking) this.#slots.check(slot)
-    this.#slots.enterHook(slot)
+    const { beforeAcquire, validationTimeoutMs: limitMs } = this.#parts.options
+    if (slot.state !== SlotState.checking) this.#parts.slots.check(slot)
+    this.#parts.slots.enterHook(slot)
     this.call(
       slot,
       { what: 'beforeAcquire', limitMs, run: () => beforeAcquire?.(slot.connection) },
@@ -91,13 +69,17 @@ export class Checks<C> {
 
   /** At return: the manager's reset, then the hook afterRelease. */
   clean(slot: Slot<C>, error: unknown): void {
-    const { afterRelease, validationTimeoutMs: limitMs } = this.#options
+    const { afterRelease, validationTimeoutMs: limitMs } = this.#parts.options
     const { connection } = slot
     const steps = [
       { what: 'afterRelease', limitMs, run: () => afterRelease?.(connection, error) },
-      { what: 'reset', limitMs, run: (signal: AbortSignal) => this.#manager.reset?.(connection, signal) },
+      {
+        what: 'reset',
+        limitMs,
+        run: (signal: AbortSignal) => this.#parts.manager.reset?.(connection, signal),
+      },
     ]
-    this.#slots.return(slot)
+    this.#parts.slots.return(slot)
     const next = (): void => {
       const step = steps.pop()
       if (step === undefined) return this.#on.cleaned(slot)
@@ -109,7 +91,7 @@ export class Checks<C> {
   /** Whether a hook lets its connection pass; its failure is reported. */
   accepts(outcome: Outcome<boolean | void>): boolean {
     if (outcome.ok) return outcome.value !== false
-    this.#reports.failure('HOOK_FAILED', 'a hook', outcome.error)
+    this.#parts.reports.failure('HOOK_FAILED', 'a hook', outcome.error)
     return false
   }
 
@@ -121,10 +103,10 @@ export class Checks<C> {
   ): void {
     const { state } = slot
     let isSettled = false
-    const abandon = this.#calls.bounded(call, (outcome) => {
+    const abandon = this.#parts.calls.bounded(call, (outcome) => {
       isSettled = true
       slot.abandon = undefined
-      this.#slots.leaveHook(slot)
+      this.#parts.slots.leaveHook(slot)
       if (slot.state === state) done(outcome)
     })
     if (!isSettled) slot.abandon = abandon
@@ -138,10 +120,10 @@ export class Checks<C> {
   // One connection failed its check, so the others may be dead too: they are all checked at once. Where the server did
   // not even answer, nobody counts on them, and callers are served by new connections meanwhile.
   #suspectOthers(since: number, isSilent: boolean): void {
-    for (const slot of this.#slots.idleSlots()) {
+    for (const slot of this.#parts.slots.idleSlots()) {
       if (slot.checkedTick > since) continue
-      if (isSilent) this.#slots.suspect(slot)
-      else this.#slots.check(slot)
+      if (isSilent) this.#parts.slots.suspect(slot)
+      else this.#parts.slots.check(slot)
       this.validate(slot, 'suspicion')
     }
   }

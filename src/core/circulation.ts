@@ -10,6 +10,7 @@ import { acquiredHere, Leaks } from './leaks.ts'
 import { Lease } from './lease.ts'
 import type { ConnectionManager, ServerInfo } from './manager.ts'
 import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
+import type { Parts } from './parts.ts'
 import { Queue } from './queue.ts'
 import { Reports } from './reports.ts'
 import { type Slot, SlotState } from './slot.ts'
@@ -23,7 +24,8 @@ import { isTraced, traceAcquire, tracing } from './tracing.ts'
  * Moves connections between the manager, the idle ones and the callers. It waits; Slots counts. Every connection that
  * becomes free, from wherever, goes through `#offer`, and every close through the closer.
  */
-export class Circulation<C> {
+export class Circulation<C> implements Parts<C> {
+  readonly manager: ConnectionManager<C>
   readonly options: ResolvedPoolOptions<C>
   readonly slots: Slots<C>
   readonly queue: Queue<C>
@@ -39,7 +41,6 @@ export class Circulation<C> {
   /** Called after each failed attempt; `isFinal`: no retry is wanted or would help. */
   onConnectFailed: (error: unknown, isFinal: boolean) => void = () => {}
 
-  readonly #manager: ConnectionManager<C>
   readonly #fitness: Fitness<C>
   readonly #checks: Checks<C>
   readonly #housekeeping: Housekeeping<C>
@@ -47,7 +48,7 @@ export class Circulation<C> {
   readonly #recent: () => number
 
   constructor(manager: ConnectionManager<C>, options: ResolvedPoolOptions<C>) {
-    this.#manager = manager
+    this.manager = manager
     this.options = options
     const { clock } = options
     this.#recent = () => (clock.recent === undefined ? clock.now() : clock.recent())
@@ -55,15 +56,15 @@ export class Circulation<C> {
     this.events = new Events(options.name, nextPoolId())
     this.calls = new Calls(clock, this.events, options.onError)
     this.reports = new Reports(options, this.calls, this.events, () => this.state())
-    this.#fitness = new Fitness(manager, options, this.slots, this.calls)
-    this.closer = new Closer(manager, options, this.slots, this.calls, this.events, this.reports, {
+    this.#fitness = new Fitness(this)
+    this.closer = new Closer(this, {
       closing: (slot) => this.#leaks?.unwatch(undefined, slot),
       freed: () => {
         this.onChange()
         this.refill()
       },
     })
-    this.#checks = new Checks(manager, options, this.slots, this.calls, this.reports, this.events, {
+    this.#checks = new Checks(this, {
       offer: (slot, isProven) => this.#offerAgain(slot, isProven),
       prepared: (slot) => {
         const reason = this.#unfit(slot, this.#recent())
@@ -87,7 +88,7 @@ export class Circulation<C> {
         return { inHook, inCheck: this.slots.checking + this.slots.suspects - inHook, connecting }
       },
     })
-    this.connector = new Connector(manager, options, this.slots, this.calls, this.events, {
+    this.connector = new Connector(this, {
       queued: () => this.queue.size,
       halted: () => this.paused || this.closed,
       opened: (slot) => {
@@ -125,7 +126,7 @@ export class Circulation<C> {
   }
 
   get server(): ServerInfo | undefined {
-    return this.#manager.server
+    return this.manager.server
   }
 
   /** Where the lease of a slot was acquired, if that is remembered. */
@@ -205,7 +206,7 @@ export class Circulation<C> {
     this.#released(slot, now, lease)
     const reason = this.#unfit(slot, now, error)
     if (reason !== undefined) this.#discard(slot, reason)
-    else if (this.#manager.reset === undefined && this.options.afterRelease === undefined)
+    else if (this.manager.reset === undefined && this.options.afterRelease === undefined)
       this.#place(slot, now, false)
     else this.#checks.clean(slot, error)
   }
@@ -398,7 +399,7 @@ export class Circulation<C> {
 
   #connectFailed(error: unknown): void {
     const { retryConnect } = this.options
-    const isFatal = this.calls.predicate(() => this.#manager.isFatal?.(error) === true, false)
+    const isFatal = this.calls.predicate(() => this.manager.isFatal?.(error) === true, false)
     const isFinal = !retryConnect || isFatal
     this.events.openFailed(error, isFatal)
     const refused = isFinal && this.queue.failHead(() => this.reports.connect(error))

@@ -1,12 +1,10 @@
 import { Alarm } from './alarm.ts'
 import { nextDelay } from './backoff.ts'
-import type { Calls, Outcome } from './calls.ts'
-import { type Events, nameAndCode } from './events.ts'
-import type { ConnectionManager } from './manager.ts'
-import type { ResolvedPoolOptions } from './options.ts'
+import type { Outcome } from './calls.ts'
+import { nameAndCode } from './events.ts'
 import type { Permit } from './permit.ts'
+import type { Parts } from './parts.ts'
 import type { Slot } from './slot.ts'
-import type { Slots } from './slots.ts'
 import { isTraced, type OpenTrace, traceEnd, traceStart, tracing } from './tracing.ts'
 import { wanted } from './wanted.ts'
 
@@ -36,11 +34,7 @@ export class Connector<C> {
   /** The last failure since a connect succeeded. */
   lastError: unknown = undefined
 
-  readonly #manager: ConnectionManager<C>
-  readonly #options: ResolvedPoolOptions<C>
-  readonly #slots: Slots<C>
-  readonly #calls: Calls
-  readonly #events: Events
+  readonly #parts: Parts<C>
   readonly #on: ConnectorEvents<C>
   readonly #retry: Alarm
   #failingSince: number | undefined = undefined
@@ -48,22 +42,11 @@ export class Connector<C> {
   #retryAt = 0
   #round = 0
 
-  constructor(
-    manager: ConnectionManager<C>,
-    options: ResolvedPoolOptions<C>,
-    slots: Slots<C>,
-    calls: Calls,
-    events: Events,
-    on: ConnectorEvents<C>,
-  ) {
-    this.#manager = manager
-    this.#options = options
-    this.#slots = slots
-    this.#calls = calls
-    this.#events = events
+  constructor(parts: Parts<C>, on: ConnectorEvents<C>) {
+    this.#parts = parts
     this.#on = on
-    this.#delayMs = options.connectBackoff.minMs
-    this.#retry = new Alarm(calls.clock, false, () => this.openWanted())
+    this.#delayMs = parts.options.connectBackoff.minMs
+    this.#retry = new Alarm(parts.calls.clock, false, () => this.openWanted())
   }
 
   /** Whether the last attempt failed and the next one waits for its turn. */
@@ -73,7 +56,7 @@ export class Connector<C> {
 
   /** When the next attempt is due, after a failure. */
   get retryInMs(): number | undefined {
-    return this.#retry.isSet ? Math.max(0, this.#retryAt - this.#calls.clock.now()) : undefined
+    return this.#retry.isSet ? Math.max(0, this.#retryAt - this.#parts.calls.clock.now()) : undefined
   }
 
   /** Begins as many attempts as there is demand for, now. */
@@ -84,8 +67,8 @@ export class Connector<C> {
   /** Gives up every attempt; a connection that arrives all the same is closed. */
   abandonAll(): void {
     this.#retry.stop()
-    for (const permit of [...this.#slots.permits()]) {
-      this.#slots.forfeit(permit)
+    for (const permit of [...this.#parts.slots.permits()]) {
+      this.#parts.slots.forfeit(permit)
       permit.controller.abort(new Error('the pool was closed'))
       permit.abandon?.()
     }
@@ -93,7 +76,7 @@ export class Connector<C> {
 
   /** When a connection born now reaches its lifetime. */
   expiresAt(now: number): number {
-    const { maxLifetimeMs, lifetimeJitter, clock } = this.#options
+    const { maxLifetimeMs, lifetimeJitter, clock } = this.#parts.options
     const chance = clock.random?.() ?? Math.random()
     return now + maxLifetimeMs * (1 - lifetimeJitter * chance)
   }
@@ -124,18 +107,18 @@ export class Connector<C> {
 
   /** Closes a connection that never became the pool's. */
   closeStray(connection: C, then: () => void = () => {}): void {
-    const { closeTimeoutMs } = this.#options
-    this.#calls.bounded(
-      { what: 'close', limitMs: closeTimeoutMs, run: () => this.#manager.close(connection) },
+    const { closeTimeoutMs } = this.#parts.options
+    this.#parts.calls.bounded(
+      { what: 'close', limitMs: closeTimeoutMs, run: () => this.#parts.manager.close(connection) },
       (outcome) => {
-        if (!outcome.ok) this.#calls.report(outcome.error)
+        if (!outcome.ok) this.#parts.calls.report(outcome.error)
         then()
       },
     )
   }
 
   #wanted(): number {
-    const slots = this.#slots
+    const slots = this.#parts.slots
     const { maxSize, minIdle } = slots.limits
     // Every acquire of a busy pool asks.
     if (slots.taken >= maxSize) return 0
@@ -149,12 +132,12 @@ export class Connector<C> {
       attempts: slots.opening,
       slots: slots.taken,
       maxSize,
-      attemptLimit: this.#retry.isSet ? 0 : this.isFailing ? 1 : this.#options.maxConnecting,
+      attemptLimit: this.#retry.isSet ? 0 : this.isFailing ? 1 : this.#parts.options.maxConnecting,
     })
   }
 
   #open(): void {
-    const permit = this.#slots.reserve(this.#round, this.#calls.clock.now())
+    const permit = this.#parts.slots.reserve(this.#round, this.#parts.calls.clock.now())
     let slot: Slot<C> | undefined
     const lost = (): void => {
       if (slot === undefined) permit.lost = true
@@ -181,10 +164,10 @@ export class Connector<C> {
   }
 
   #traced(permit: Permit, attempt: (ended: (error: unknown) => void) => void): void {
-    const { pool, poolId } = this.#events
+    const { pool, poolId } = this.#parts.events
     const context: OpenTrace = { pool, poolId, connection: permit.id }
     const ended = (error: unknown): void => {
-      context.connectMs = this.#calls.clock.now() - permit.startedAt
+      context.connectMs = this.#parts.calls.clock.now() - permit.startedAt
       if (error !== undefined) context.error = nameAndCode(error)
       traceEnd(tracing.open, context)
     }
@@ -198,14 +181,14 @@ export class Connector<C> {
     done: (outcome: Outcome<C>) => void,
     own: (abandon: () => void) => void,
   ): void {
-    const { connectTimeoutMs } = this.#options
+    const { connectTimeoutMs } = this.#parts.options
     const isOpen = (connection: C): boolean => connection !== undefined && connection !== null
     let isConnected = false
-    const abandon = this.#calls.bounded(
+    const abandon = this.#parts.calls.bounded(
       {
         what: 'connect',
         limitMs: connectTimeoutMs,
-        run: (signal): PromiseLike<C> => this.#manager.connect({ signal, lost }),
+        run: (signal): PromiseLike<C> => this.#parts.manager.connect({ signal, lost }),
         controller,
       },
       (outcome) => {
@@ -223,10 +206,10 @@ export class Connector<C> {
   }
 
   #prepare(connection: C, done: (outcome: Outcome<C>) => void, own: (abandon: () => void) => void): void {
-    const { afterConnect, validationTimeoutMs } = this.#options
+    const { afterConnect, validationTimeoutMs } = this.#parts.options
     if (afterConnect === undefined) return done({ ok: true, value: connection })
     let isPrepared = false
-    const abandon = this.#calls.bounded(
+    const abandon = this.#parts.calls.bounded(
       { what: 'afterConnect', limitMs: validationTimeoutMs, run: () => afterConnect(connection) },
       (outcome) => {
         isPrepared = true
@@ -248,30 +231,35 @@ export class Connector<C> {
       this.closeStray(connection)
       return
     }
-    const now = this.#calls.clock.now()
+    const now = this.#parts.calls.clock.now()
     this.#failingSince = undefined
-    this.#delayMs = this.#options.connectBackoff.minMs
+    this.#delayMs = this.#parts.options.connectBackoff.minMs
     this.lastError = undefined
     this.#retry.clear()
-    const slot = this.#slots.fill(permit, connection, now, this.expiresAt(now))
+    const slot = this.#parts.slots.fill(permit, connection, now, this.expiresAt(now))
     slot.lost = permit.lost
     // Before anybody is told of it: from here on its end is the slot's.
     own(slot)
-    this.#events.opened(slot.id, now - permit.startedAt)
+    this.#parts.events.opened(slot.id, now - permit.startedAt)
     this.#on.opened(slot)
   }
 
   #fail(permit: Permit, error: unknown): void {
     if (permit.spent) return
-    const now = this.#calls.clock.now()
-    this.#slots.forfeit(permit)
+    const now = this.#parts.calls.clock.now()
+    this.#parts.slots.forfeit(permit)
     this.lastError = error
     this.#failingSince ??= now
     // Attempts that began together fail together: they lengthen the wait once.
     if (permit.round === this.#round) {
       this.#round++
-      const random = (): number => this.#options.clock.random?.() ?? Math.random()
-      this.#delayMs = nextDelay(this.#options.connectBackoff, this.#delayMs, now - this.#failingSince, random)
+      const random = (): number => this.#parts.options.clock.random?.() ?? Math.random()
+      this.#delayMs = nextDelay(
+        this.#parts.options.connectBackoff,
+        this.#delayMs,
+        now - this.#failingSince,
+        random,
+      )
       this.#retryAt = now + this.#delayMs
       this.#retry.set(this.#retryAt)
     }

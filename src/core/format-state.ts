@@ -1,5 +1,3 @@
-import { inspect, styleText } from 'node:util'
-
 import { duration, explain, type ExplainOptions } from './explain.ts'
 import type { InsightSource } from './insight.ts'
 import { Pool } from './pool.ts'
@@ -11,7 +9,7 @@ export interface FormatOptions extends ExplainOptions {
 }
 
 // Here and not in the class: who bundles a pool without formatState shall not pay for it.
-Object.defineProperty(Pool.prototype, inspect.custom, {
+Object.defineProperty(Pool.prototype, Symbol.for('nodejs.util.inspect.custom'), {
   value(this: Pool<unknown>): string {
     return formatState(this)
   },
@@ -27,6 +25,8 @@ const MOST_HOLDERS = 3
  * {@link explain}. `console.log(pool)` prints it too, but where a bundler left this function out.
  */
 export function formatState(pool: InsightSource, options: FormatOptions = {}): string {
+  // Not imported: loading it takes longer than loading all of the core, and few ever format a pool.
+  const { styleText } = process.getBuiltinModule('node:util')
   const paint = (style: Style, text: string): string =>
     options.colour === undefined
       ? styleText(style, text)
