@@ -40,17 +40,25 @@ export function examine(facts: ServerFacts, plan: Plan): Finding[] {
   return [...room(facts, plan), ...idle(facts, plan), ...limits(facts), ...pooler(facts)]
 }
 
-function room(facts: ServerFacts, { maxSize, processes }: Plan): Finding[] {
-  const { maxConnections, reserved, userLimit, databaseLimit, inUse } = facts
-  const wanted = maxSize * processes
-  const sum =
-    processes === 1 ? `maxSize ${maxSize}` : `${processes} processes x maxSize ${maxSize} = ${wanted}`
+/** How many connections the server has for this user, and by whose limit. */
+export function roomOf({ maxConnections, reserved, userLimit, databaseLimit }: ServerFacts): {
+  readonly has: number
+  readonly by: string
+} {
   const bounds = [
     { has: maxConnections - reserved, by: `max_connections ${maxConnections}, less ${reserved} reserved` },
     { has: userLimit, by: 'the limit of this user' },
     { has: databaseLimit, by: 'the limit of this database' },
   ]
-  const { has, by } = bounds.reduce((least, each) => (each.has < least.has ? each : least))
+  return bounds.reduce((least, each) => (each.has < least.has ? each : least))
+}
+
+function room(facts: ServerFacts, { maxSize, processes }: Plan): Finding[] {
+  const { inUse } = facts
+  const wanted = maxSize * processes
+  const sum =
+    processes === 1 ? `maxSize ${maxSize}` : `${processes} processes x maxSize ${maxSize} = ${wanted}`
+  const { has, by } = roomOf(facts)
   const fitting = Math.floor(has / processes)
   const advice =
     fitting > 0

@@ -166,7 +166,7 @@ test.skipIf(inject('mariadbUrl') === '')('a real MariaDB', async () => {
 })
 
 test.each([
-  [['docter', 'postgres://x'], `the command is 'docter': allowed is doctor. See --help`],
+  [['docter', 'postgres://x'], `the command is 'docter': allowed is doctor or size. See --help`],
   [['doctor'], 'allowed is one URL after doctor. See --help'],
   [
     ['doctor', 'redis://u:secret@x'],
