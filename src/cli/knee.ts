@@ -51,7 +51,7 @@ export function findKnee(results: readonly Result[]): Advice {
     )
   } else {
     reasons.push(
-      `That is the largest size that was tried, and throughput still grew: a larger --max-size may find more.`,
+      `That is the largest size that was tried, and throughput still grew: a larger --max-size, with more --callers, may find more.`,
     )
   }
   const inUse = (knee.perSecond * knee.query.p50) / 1_000

@@ -11,6 +11,15 @@ const { exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'
   exports: Record<string, { default: string } | string>
 }
 
+const PAGES = [
+  'README.md',
+  'docs/index.md',
+  'docs/recipes.md',
+  'docs/telemetry.md',
+  'docs/managers.md',
+  'docs/fleet.md',
+]
+
 // The source of what a page imports from the package.
 function sourceOf(specifier: string): string {
   const entry = exports[specifier.replace('cenote', '.')]
@@ -18,7 +27,7 @@ function sourceOf(specifier: string): string {
   return entry.default.replace('./dist/', '../../src/').replace(/\.js$/, '.ts')
 }
 
-test.skipIf(url === '').each(['README.md', 'docs/telemetry.md', 'docs/managers.md', 'docs/fleet.md'])(
+test.skipIf(url === '').each(PAGES)(
   'every piece of TypeScript in %s runs as it stands and prints what it says',
   async (page) => {
     const text = await readFile(join(ROOT, page), 'utf8')
