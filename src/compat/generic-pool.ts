@@ -63,7 +63,21 @@ interface Box<R> {
   readonly resource: R
 }
 
-/** A pool with the interface of generic-pool 3. */
+/**
+ * A pool with the interface of generic-pool 3.
+ *
+ * @example
+ * ```ts
+ * import { createPool } from 'cenote/compat/generic-pool'
+ *
+ * const pool = createPool({ create: async () => ({}), destroy: async () => {} }, { max: 5 })
+ * const resource = await pool.acquire()
+ * console.log(pool.borrowed) // prints 1
+ * await pool.release(resource)
+ * await pool.drain()
+ * await pool.clear()
+ * ```
+ */
 export function createPool<R>(factory: Factory<R>, options?: GenericPoolOptions): GenericPool<R> {
   return new GenericPool(factory, options)
 }

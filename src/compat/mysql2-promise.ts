@@ -16,7 +16,19 @@ export type Pool = DriverPool & {
   readonly core: CorePool<PoolConnection>
 }
 
-/** createPool of mysql2/promise over a pool of cenote: see that of `cenote/compat/mysql2`. */
+/**
+ * createPool of mysql2/promise over a pool of cenote: see that of `cenote/compat/mysql2`.
+ *
+ * @example
+ * ```ts
+ * import { createPool } from 'cenote/compat/mysql2/promise'
+ *
+ * const pool = createPool({ uri: process.env.MYSQL_URL, connectionLimit: 10 })
+ * const [rows] = await pool.query('select 40 + 2 as answer')
+ * console.log(rows) // prints answer: 42
+ * await pool.end()
+ * ```
+ */
 export function createPool(options: PoolOptions | string): Pool {
   const pool = new Mysql2Pool(options)
   const { Promise: own } = options as { Promise?: PromiseConstructorLike }

@@ -19,6 +19,17 @@ export type Pool = DriverPool &
  * without its faults: callers are served in order and in their own async context, an open transaction never reaches the
  * next caller, a dead connection neither, `idleTimeout` works at every `maxIdle`, and a caller's wait has a limit
  * (`acquireTimeout`). Throws TypeError for a wrong option.
+ *
+ * @example
+ * ```ts
+ * import { createPool } from 'cenote/compat/mysql2'
+ *
+ * const pool = createPool({ uri: process.env.MYSQL_URL, connectionLimit: 10 })
+ * pool.query('select 40 + 2 as answer', (error, rows) => {
+ *   console.log(error ?? rows) // prints answer: 42
+ *   pool.end()
+ * })
+ * ```
  */
 export function createPool(options: PoolOptions | string): Pool {
   return new Mysql2Pool(options) as unknown as Pool

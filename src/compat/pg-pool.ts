@@ -32,6 +32,16 @@ const ENDED = 'Cannot use a pool after calling end on the pool'
  * form, counters, events and clients, without its faults: who waits when the pool is ended is told so, callbacks run in their
  * caller's async context, a client in a transaction never reaches the next caller, a dead one neither, and an error of an idle
  * client ends the process no more when nobody listens.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote/compat/pg-pool'
+ *
+ * const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 10 })
+ * const { rows } = await pool.query('select 40 + 2 as answer')
+ * console.log(rows[0].answer) // prints 42
+ * await pool.end()
+ * ```
  */
 export class Pool extends EventEmitter implements AsyncDisposable {
   /** The options given, with defaults. */

@@ -37,6 +37,17 @@ export class TimeoutError extends Error {
  * The class `Pool` of sequelize-pool 8 over a pool of cenote, for Sequelize's connection manager. The same options, methods
  * and counters, without its faults: a create that hangs costs no place, who waits when the pool is drained is served or
  * told, an idle pool does not keep a process alive.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote/compat/sequelize-pool'
+ *
+ * const pool = new Pool({ create: async () => ({}), destroy: () => {}, validate: () => true, min: 0, max: 5 })
+ * const resource = await pool.acquire()
+ * console.log(pool.using) // prints 1
+ * pool.release(resource)
+ * await pool.drain()
+ * ```
  */
 export class Pool<R> {
   /** The pool underneath, for its state and telemetry. */

@@ -42,6 +42,17 @@ type Emit = (event: string, ...args: unknown[]) => void
  * uses tarn itself. The same options, methods, counters and events, without its faults: who waits when the pool is
  * destroyed is rejected at once, so is who comes later; a failed create is the `cause` of a timeout; an idle pool does not
  * keep a process alive.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote/compat/tarn'
+ *
+ * const pool = new Pool({ create: async () => ({}), destroy: () => {}, min: 0, max: 5 })
+ * const resource = await pool.acquire().promise
+ * console.log(pool.numUsed()) // prints 1
+ * pool.release(resource)
+ * await pool.destroy()
+ * ```
  */
 export class Pool<R> {
   /** The pool underneath, for its state and telemetry. What idle reaping closes counts as `lost` there. */

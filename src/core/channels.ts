@@ -89,7 +89,21 @@ export interface TypedChannel<T> {
   publish(message: T): void
 }
 
-/** The names of the channels that pools publish to. */
+/**
+ * The names of the channels that pools publish to.
+ *
+ * @example
+ * ```ts
+ * import { subscribe } from 'node:diagnostics_channel'
+ *
+ * import { CHANNELS, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * subscribe(CHANNELS.open, (event) => console.log(event)) // prints pool: 'orders'
+ * const pool = new Pool(new ScriptedManager(), { name: 'orders' })
+ * ;(await pool.acquire()).release()
+ * ```
+ */
 export const CHANNELS: {
   readonly acquire: 'cenote:acquire'
   readonly release: 'cenote:release'

@@ -35,7 +35,17 @@ function forget(): void {
   readsLeft = 0
 }
 
-/** The system's monotonic clock. */
+/**
+ * The system's monotonic clock.
+ *
+ * @example
+ * ```ts
+ * import { systemClock } from 'cenote'
+ *
+ * const startedAt = systemClock.now()
+ * systemClock.setTimeout(() => console.log(systemClock.now() - startedAt >= 5), 10) // prints true
+ * ```
+ */
 export const systemClock: Clock = {
   now(): number {
     return performance.now()

@@ -18,7 +18,20 @@ export type CloseReason =
   | 'lost'
   | 'poolClosed'
 
-/** Every {@link CloseReason}, in the order in which `statistics.closed` lists them. */
+/**
+ * Every {@link CloseReason}, in the order in which `statistics.closed` lists them.
+ *
+ * @example
+ * ```ts
+ * import { CLOSE_REASONS, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager())
+ * ;(await pool.acquire()).destroy()
+ * const { closed } = pool.state().statistics
+ * console.log(CLOSE_REASONS.filter((reason) => closed[reason] > 0)) // prints [ 'destroyed' ]
+ * ```
+ */
 export const CLOSE_REASONS: readonly CloseReason[] = Object.freeze([
   'broken',
   'invalid',

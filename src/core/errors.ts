@@ -32,6 +32,17 @@ export interface PoolErrorDetails {
  *
  * Test with {@link isPoolError} or `code`, not with `instanceof`: two installed copies of the package have two
  * classes.
+ *
+ * @example
+ * ```ts
+ * import { Pool, PoolError } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { name: 'orders' })
+ * await pool.close()
+ * const error = await pool.acquire().catch((error: unknown) => error)
+ * if (error instanceof PoolError) console.log(error.pool, error.code, error.state?.closed) // prints orders POOL_CLOSED true
+ * ```
  */
 export class PoolError extends Error {
   readonly code: PoolErrorCode
@@ -50,7 +61,20 @@ export class PoolError extends Error {
 Object.defineProperty(PoolError.prototype, BRAND, { value: true })
 nameOf(PoolError, 'PoolError')
 
-/** Whether a value is an error made by a pool, of this or of another installed copy of the package. */
+/**
+ * Whether a value is an error made by a pool, of this or of another installed copy of the package.
+ *
+ * @example
+ * ```ts
+ * import { isPoolError, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager())
+ * await pool.close()
+ * const error = await pool.acquire().catch((error: unknown) => error)
+ * console.log(isPoolError(error) && error.code) // prints POOL_CLOSED
+ * ```
+ */
 export function isPoolError(value: unknown): value is PoolError {
   return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[BRAND] === true
 }
@@ -58,7 +82,20 @@ export function isPoolError(value: unknown): value is PoolError {
 /** What a caller was waiting for when its time ran out. */
 export type AcquirePhase = 'queue' | 'connect' | 'check' | 'hook'
 
-/** The deadline of an acquire passed. `cause` is the last connect error, when there has been one since a success. */
+/**
+ * The deadline of an acquire passed. `cause` is the last connect error, when there has been one since a success.
+ *
+ * @example
+ * ```ts
+ * import { AcquireTimeoutError, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { maxSize: 1 })
+ * using lease = await pool.acquire()
+ * const error = await pool.acquire({ timeoutMs: 10 }).catch((error: unknown) => error)
+ * if (error instanceof AcquireTimeoutError) console.log(error.phase, error.timeoutMs) // prints queue 10
+ * ```
+ */
 export class AcquireTimeoutError extends PoolError {
   /** `queue`: for somebody's return; `connect`: for a new connection; `check`: for isValid; `hook`: for beforeAcquire. */
   readonly phase: AcquirePhase
@@ -73,7 +110,21 @@ export class AcquireTimeoutError extends PoolError {
 }
 nameOf(AcquireTimeoutError, 'AcquireTimeoutError')
 
-/** A connection could not be opened, and no retry was wanted or would help. `cause` is the manager's error. */
+/**
+ * A connection could not be opened, and no retry was wanted or would help. `cause` is the manager's error.
+ *
+ * @example
+ * ```ts
+ * import { ConnectError, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const manager = new ScriptedManager()
+ * manager.connects.push('fail')
+ * const pool = new Pool(manager, { retryConnect: false })
+ * const error = await pool.acquire().catch((error: unknown) => error)
+ * console.log(error instanceof ConnectError, error instanceof ConnectError && error.cause !== undefined) // prints true true
+ * ```
+ */
 export class ConnectError extends PoolError {
   constructor(message: string, details: PoolErrorDetails) {
     super('CONNECT_FAILED', message, details)
@@ -81,7 +132,19 @@ export class ConnectError extends PoolError {
 }
 nameOf(ConnectError, 'ConnectError')
 
-/** The pool is closed, or was closed while the caller waited. */
+/**
+ * The pool is closed, or was closed while the caller waited.
+ *
+ * @example
+ * ```ts
+ * import { Pool, PoolClosedError } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager())
+ * await pool.close()
+ * await pool.acquire().catch((error) => console.log(error instanceof PoolClosedError)) // prints true
+ * ```
+ */
 export class PoolClosedError extends PoolError {
   constructor(details: PoolErrorDetails) {
     super(
@@ -93,7 +156,20 @@ export class PoolClosedError extends PoolError {
 }
 nameOf(PoolClosedError, 'PoolClosedError')
 
-/** As many callers as `maxWaiting` allows are waiting already. */
+/**
+ * As many callers as `maxWaiting` allows are waiting already.
+ *
+ * @example
+ * ```ts
+ * import { Pool, QueueFullError } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { maxSize: 1, maxWaiting: 1 })
+ * using lease = await pool.acquire()
+ * pool.acquire({ timeoutMs: 10 }).catch(() => {})
+ * await pool.acquire().catch((error) => console.log(error instanceof QueueFullError)) // prints true
+ * ```
+ */
 export class QueueFullError extends PoolError {
   constructor(maxWaiting: number, details: PoolErrorDetails) {
     super(
@@ -106,7 +182,19 @@ export class QueueFullError extends PoolError {
 }
 nameOf(QueueFullError, 'QueueFullError')
 
-/** The caller was shed from the queue, which has been standing for too long (`overload`). */
+/**
+ * The caller was shed from the queue, which has been standing for too long (`overload`).
+ *
+ * @example
+ * ```ts
+ * import { OverloadedError, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { maxSize: 1, overload: { targetMs: 5, intervalMs: 20 } })
+ * using lease = await pool.acquire() // held for too long for the others
+ * await pool.acquire().catch((error) => console.log(error instanceof OverloadedError)) // prints true
+ * ```
+ */
 export class OverloadedError extends PoolError {
   /** How long this caller had waited, in milliseconds. */
   readonly waitedMs: number
@@ -126,7 +214,24 @@ export class OverloadedError extends PoolError {
 }
 nameOf(OverloadedError, 'OverloadedError')
 
-/** A lease was used after its release. */
+/**
+ * A lease was used after its release.
+ *
+ * @example
+ * ```ts
+ * import { LeaseReleasedError, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager())
+ * const lease = await pool.acquire()
+ * lease.release()
+ * try {
+ *   void lease.connection
+ * } catch (error) {
+ *   console.log(error instanceof LeaseReleasedError) // prints true
+ * }
+ * ```
+ */
 export class LeaseReleasedError extends PoolError {
   constructor(use: string, details: PoolErrorDetails) {
     super(
@@ -139,7 +244,21 @@ export class LeaseReleasedError extends PoolError {
 }
 nameOf(LeaseReleasedError, 'LeaseReleasedError')
 
-/** An option or argument is wrong. Nothing was opened or changed. */
+/**
+ * An option or argument is wrong. Nothing was opened or changed.
+ *
+ * @example
+ * ```ts
+ * import { Pool, PoolOptionsError } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * try {
+ *   new Pool(new ScriptedManager(), { maxSize: 0 })
+ * } catch (error) {
+ *   if (error instanceof PoolOptionsError) console.log(error.message) // prints maxSize is 0: allowed is a whole number >= 1
+ * }
+ * ```
+ */
 export class PoolOptionsError extends PoolError {
   /** The name of the option or argument. */
   readonly option: string

@@ -49,6 +49,15 @@ const LONGEST_ERROR = 200
 /**
  * Says in words what is wrong with a pool at this instant and what to do: why everybody waits, or that all is well.
  * Costs time that grows with the number of connections; never throws.
+ *
+ * @example
+ * ```ts
+ * import { explain, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { name: 'orders' })
+ * console.log(explain(pool).text) // prints all is well: 0 of 10 in use, nobody waits.
+ * ```
  */
 export function explain(pool: InsightSource, options: ExplainOptions = {}): Explanation {
   const insight = pool.look()

@@ -23,6 +23,15 @@ const MOST_HOLDERS = 3
 /**
  * A compact account of one pool in a few lines, for logs and the REPL: sizes, queue, waits, failures, who holds connections, and the sentence of
  * {@link explain}. `console.log(pool)` prints it too, but where a bundler left this function out.
+ *
+ * @example
+ * ```ts
+ * import { formatState, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { name: 'orders' })
+ * console.log(formatState(pool, { colour: false })) // prints 0 in use, 0 idle, 0 opening, 0 closing, of 10
+ * ```
  */
 export function formatState(pool: InsightSource, options: FormatOptions = {}): string {
   // Not imported: loading it takes longer than loading all of the core, and few ever format a pool.

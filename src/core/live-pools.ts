@@ -32,7 +32,20 @@ export function register<C>(pool: Pool<C>): () => void {
   }
 }
 
-/** Every pool of the process that is not closed, in the order in which they were made. A pool that nobody refers to is not kept. */
+/**
+ * Every pool of the process that is not closed, in the order in which they were made. A pool that nobody refers to is not kept.
+ *
+ * @example
+ * ```ts
+ * import { livePools, Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { name: 'orders' })
+ * console.log(livePools().map(({ options }) => options.name)) // prints [ 'orders' ]
+ * await pool.close()
+ * console.log(livePools().length) // prints 0
+ * ```
+ */
 export function livePools(): Pool<unknown>[] {
   return [...registry.pools].flatMap((reference) => reference.deref() ?? [])
 }

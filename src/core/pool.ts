@@ -32,6 +32,27 @@ export interface CloseResult {
 /**
  * A pool of connections. Callers are served in the order in which they came; no call hangs beyond its deadline; the server
  * never sees more than `maxSize` connections, nor a storm of attempts when it recovers.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { PgManager } from 'cenote/pg'
+ *
+ * await using pool = new Pool(new PgManager(process.env.DATABASE_URL), { name: 'orders', maxSize: 10 })
+ *
+ * const { rows } = await pool.run((client) => client.query('select 40 + 2 as answer'), { timeoutMs: 1_000 })
+ * console.log(rows[0].answer) // prints 42
+ * {
+ *   using lease = await pool.acquire({ signal: AbortSignal.timeout(1_000) })
+ *   await lease.connection.query('select 1')
+ *   console.log(pool.tryAcquire()) // prints undefined
+ * }
+ * await pool.resize({ maxSize: 20, minIdle: 1 })
+ * pool.clear() // every connection of now is replaced
+ * const listener = await pool.dedicated() // not the pool's any more
+ * await listener.end()
+ * console.log(pool.state().maxSize) // prints 20
+ * ```
  */
 export class Pool<C> implements AsyncDisposable {
   readonly #circulation: Circulation<C>

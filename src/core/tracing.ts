@@ -26,7 +26,21 @@ export interface OpenTrace extends PoolEvent {
   error?: string
 }
 
-/** The names of the tracing channels: `tracing:cenote:acquire:start`, `:end`, `:asyncStart`, `:asyncEnd`, `:error`, and so on. */
+/**
+ * The names of the tracing channels: `tracing:cenote:acquire:start`, `:end`, `:asyncStart`, `:asyncEnd`, `:error`, and so on.
+ *
+ * @example
+ * ```ts
+ * import { tracingChannel } from 'node:diagnostics_channel'
+ *
+ * import { Pool, TRACING_CHANNELS } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * tracingChannel(TRACING_CHANNELS.acquire).asyncEnd.subscribe((trace) => console.log(trace)) // prints waiting: 0
+ * const pool = new Pool(new ScriptedManager())
+ * ;(await pool.acquire()).release()
+ * ```
+ */
 export const TRACING_CHANNELS: { readonly acquire: 'cenote:acquire'; readonly open: 'cenote:open' } =
   Object.freeze({ acquire: 'cenote:acquire', open: 'cenote:open' })
 

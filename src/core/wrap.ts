@@ -35,6 +35,23 @@ type AnyLayer = Readonly<Record<string, ((next: AnyMethod, ...given: unknown[]) 
  * `wrap(manager, { connect: (next, context) => next(context).finally(count) })`.
  * What the layer does not give passes through; `reset` and `isFatal` are there if the manager or the layer has them.
  * Layers nest: the outermost is called first. Throws TypeError for a wrong argument.
+ *
+ * @example
+ * ```ts
+ * import { Pool, wrap } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const timed = wrap(new ScriptedManager(), {
+ *   connect: async (next, context) => {
+ *     const startedAt = performance.now()
+ *     const connection = await next(context)
+ *     console.log(`connected in ${performance.now() - startedAt < 1_000 ? 'time' : 'too long'}`) // prints connected in time
+ *     return connection
+ *   },
+ * })
+ * const pool = new Pool(timed)
+ * ;(await pool.acquire()).release()
+ * ```
  */
 export function wrap<C>(manager: ConnectionManager<C>, layer: ManagerLayer<C>): ConnectionManager<C> {
   check(manager, layer)

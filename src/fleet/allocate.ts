@@ -25,6 +25,18 @@ interface Range {
  * than it could use while another is short, and those that are short are equal in share / weight. What nobody could use stays
  * where it is, as far as it can, and the rest is spread by weight: the whole budget is always given out, and a demand
  * that trembles moves nothing. Pure; the same for the same members in any order. Throws RangeError when the floors alone are more than the budget.
+ *
+ * @example
+ * ```ts
+ * import { allocate } from 'cenote/fleet'
+ *
+ * const member = { floor: 2, weight: 1, share: 2, isAbsent: false }
+ * const shares = allocate(10, [
+ *   { ...member, id: 'busy', demand: 20 },
+ *   { ...member, id: 'calm', demand: 1 },
+ * ])
+ * console.log(shares) // prints 'busy' => 8
+ * ```
  */
 export function allocate(budget: number, members: readonly Claimant[]): Map<string, number> {
   const sorted = members.toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0))

@@ -13,6 +13,19 @@ export type FleetErrorCode =
  * A pool could not join its fleet, or is not a member any more. `FLEET_BUDGET`: the other members have another budget;
  * `FLEET_PROTOCOL`: they are of a version that does not go with this one; `FLEET_FLOORS`: the floors are more than the budget;
  * `FLEET_NO_ROOM`: nobody gave way in time; `FLEET_STORE`: the store did not answer (`cause`); `FLEET_LEFT`: the pool was closed meanwhile.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { FleetError, joinFleet, MemoryStore } from 'cenote/fleet'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const store = new MemoryStore()
+ * const [a, b] = [new Pool(new ScriptedManager()), new Pool(new ScriptedManager())]
+ * await using membership = await joinFleet(a, { store, budget: 80, floor: 2 })
+ * const error = await joinFleet(b, { store, budget: 90, floor: 2 }).catch((error: unknown) => error)
+ * if (error instanceof FleetError) console.log(error.code) // prints FLEET_BUDGET
+ * ```
  */
 export class FleetError extends Error {
   readonly code: FleetErrorCode

@@ -1,6 +1,21 @@
 import type { Claimant } from './allocate.ts'
 
-/** The name of the channel on which each member tells its fleet after each beat: a {@link FleetEvent}. */
+/**
+ * The name of the channel on which each member tells its fleet after each beat: a {@link FleetEvent}.
+ *
+ * @example
+ * ```ts
+ * import { subscribe } from 'node:diagnostics_channel'
+ *
+ * import { Pool } from 'cenote'
+ * import { FLEET_CHANNEL, joinFleet, MemoryStore } from 'cenote/fleet'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * subscribe(FLEET_CHANNEL, (event) => console.log(event)) // prints share: 2
+ * const pool = new Pool(new ScriptedManager(), { maxSize: 20 })
+ * await using membership = await joinFleet(pool, { store: new MemoryStore(), budget: 80, floor: 2 })
+ * ```
+ */
 export const FLEET_CHANNEL = 'cenote:fleet' as const
 
 /** A member heard of its fleet. */

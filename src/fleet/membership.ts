@@ -34,6 +34,18 @@ export type FleetPool = Pick<Pool<unknown>, 'resize' | 'state'> & {
  * Makes a pool a member of a fleet, whose members share one budget of connections. From now on the fleet decides `maxSize`: capacity
  * goes where the demand is. Resolves once the member has its floor. Rejects with PoolOptionsError for a wrong option and with FleetError
  * when the fleet cannot take it; then its pool is left with `maxSize` at its floor. Use the pool only after that: what it opens before is not counted.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { joinFleet, MemoryStore } from 'cenote/fleet'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { maxSize: 20 })
+ * await using membership = await joinFleet(pool, { store: new MemoryStore(), budget: 80, floor: 2 })
+ * console.log(membership.share) // prints 2
+ * await pool.close()
+ * ```
  */
 export async function joinFleet<C>(pool: Pool<C>, options: FleetOptions): Promise<Membership> {
   const { name } = pool.options

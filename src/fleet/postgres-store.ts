@@ -20,6 +20,23 @@ const TRIES = 20
  * The roster in PostgreSQL itself, so that a fleet needs no other part: one row a fleet, in a table that is made at the first beat. Each
  * beat reads the row and replaces it if nobody else has meanwhile, so it works through any pool and any proxy. Meant for fleets of up
  * to a few hundred members; beyond that use RedisStore. Its one connection is not counted in the budget unless you give it the fleet's own pool.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { joinFleet, PostgresStore } from 'cenote/fleet'
+ * import { PgManager } from 'cenote/pg'
+ *
+ * const pool = new Pool(new PgManager(process.env.DATABASE_URL), { maxSize: 20 })
+ * const client = await pool.dedicated() // the roster's own connection
+ * const store = new PostgresStore(client)
+ * {
+ *   await using membership = await joinFleet(pool, { store, budget: 80, floor: 2 })
+ *   console.log(membership.share >= 2) // prints true
+ * }
+ * await client.end()
+ * await pool.close()
+ * ```
  */
 export class PostgresStore implements FleetStore {
   readonly #queries: PostgresQueries

@@ -23,6 +23,23 @@ const SCRIPT = BEAT.replace('KEPT', String(KEPT_LEASES)).replace('TTL', String(K
  * The roster in Redis or Valkey: a hash for each fleet (`cenote:fleet:{name}`, one slot of a cluster), one script a beat. Redis may lose
  * its data at a restart or a flush: therefore a roster that is missing gives nothing out for one lease, in which those who have something tell it.
  * That is also what the first member of a new fleet waits for.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { joinFleet, RedisStore } from 'cenote/fleet'
+ * import { ScriptedManager } from 'cenote/testing'
+ * import { createClient } from 'redis'
+ *
+ * const client = await createClient({ url: process.env.REDIS_URL }).connect()
+ * const pool = new Pool(new ScriptedManager(), { maxSize: 20 })
+ * {
+ *   const store = new RedisStore(client)
+ *   await using membership = await joinFleet(pool, { store, budget: 80, floor: 2 })
+ *   console.log(membership.share >= 2) // prints true
+ * }
+ * client.destroy()
+ * ```
  */
 export class RedisStore implements FleetStore {
   readonly #client: RedisCommands

@@ -64,6 +64,15 @@ export type BeatAnswer =
  * One beat: the rule that keeps the shares of all within the budget. A store applies it to its roster in one step that no other beat
  * comes between. `isDurable`: a roster that is missing is a new fleet; otherwise it may have been lost, and then its members
  * have one lease to tell what they have before anything is given out.
+ *
+ * @example
+ * ```ts
+ * import { applyBeat } from 'cenote/fleet'
+ *
+ * const beat = { protocol: 1, id: 'a', sequence: 1, budget: 10, leaseMs: 5_000, floor: 2, weight: 1, demand: 4, held: 0, wanted: 4 }
+ * const { answer } = applyBeat(undefined, beat, Date.now())
+ * console.log(answer.refused) // prints undefined
+ * ```
  */
 export function applyBeat(
   before: Roster | undefined,

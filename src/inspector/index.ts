@@ -19,6 +19,18 @@ export interface Inspector extends AsyncDisposable {
  * Serves a page that shows pools live: `const inspector = await inspect()`, then open `inspector.url`. It only shows, asks for nothing from
  * elsewhere, remembers the last five minutes in bounded memory, and does not keep the process alive.
  * Rejects with TypeError for a wrong option, or with the error of the port.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { inspect } from 'cenote/inspector'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const pool = new Pool(new ScriptedManager(), { name: 'orders' })
+ * await using inspector = await inspect({ pools: [pool] })
+ * console.log(inspector.url) // prints http://127.0.0.1:
+ * await pool.close()
+ * ```
  */
 export async function inspect(options: InspectOptions = {}): Promise<Inspector> {
   const { port, host, hosts, token, pools } = checkOptions(options)

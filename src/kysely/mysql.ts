@@ -28,6 +28,21 @@ export interface MysqlPoolDialectConfig {
  * The signal of a query, transaction or connection reaches the pool: who gives up leaves the queue at once. Cancelling a
  * running query (`inflightQueryAbortStrategy`) takes no connection of the pool, so it works when all are in use. Time-outs
  * and refusals are the pool's own errors.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { MysqlPoolDialect } from 'cenote/kysely'
+ * import { Mysql2Manager } from 'cenote/mysql2'
+ * import { Kysely, sql } from 'kysely'
+ *
+ * const pool = new Pool(new Mysql2Manager(process.env.MYSQL_URL ?? ''))
+ * const db = new Kysely<object>({ dialect: new MysqlPoolDialect({ pool }) })
+ * const { rows } = await sql<{ answer: number }>`select 40 + 2 as answer`.execute(db)
+ * console.log(rows) // prints answer: 42
+ * await db.destroy()
+ * await pool.close()
+ * ```
  */
 export class MysqlPoolDialect implements Dialect {
   readonly #pool: Pool<any>

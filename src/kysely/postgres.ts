@@ -34,6 +34,21 @@ export interface PostgresPoolDialectConfig {
  * The signal of a query, transaction or connection reaches the pool: who gives up leaves the queue at once. Cancelling a
  * running query (`inflightQueryAbortStrategy`) takes no connection of the pool: it is a cancel request of the protocol, and
  * the connection goes to nobody before the server has dealt with it. Time-outs and refusals are the pool's own errors.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { PostgresPoolDialect } from 'cenote/kysely'
+ * import { PgManager } from 'cenote/pg'
+ * import { Kysely, sql } from 'kysely'
+ *
+ * const pool = new Pool(new PgManager(process.env.DATABASE_URL))
+ * const db = new Kysely<object>({ dialect: new PostgresPoolDialect({ pool }) })
+ * const { rows } = await sql<{ answer: number }>`select 40 + 2 as answer`.execute(db)
+ * console.log(rows) // prints [ { answer: 42 } ]
+ * await db.destroy()
+ * await pool.close()
+ * ```
  */
 export class PostgresPoolDialect implements Dialect {
   readonly #config: PostgresPoolDialectConfig

@@ -65,6 +65,16 @@ interface Health {
  * is the pool's to do. One whose server was demoted (READONLY) or is loading its data (LOADING) is broken too. A connection
  * that comes back inside MULTI, watching, in another database, subscribed or waiting is never handed on as it is.
  * The time to connect is limited by the pool's `connectTimeoutMs`, unless the config has a `connectTimeout`.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { IoredisManager } from 'cenote/ioredis'
+ *
+ * await using pool = new Pool(new IoredisManager(process.env.REDIS_URL), { maxSize: 5 })
+ * const popped = await pool.run((client) => client.blpop('cenote:nothing', 0.05))
+ * console.log(popped) // prints null
+ * ```
  */
 export class IoredisManager<C extends object = IoredisConnection> implements ConnectionManager<C> {
   readonly #config: object | string

@@ -57,6 +57,16 @@ interface Health {
  * a transaction, or with a command still running, is never handed on as it is. The time to connect is limited by the
  * pool's `connectTimeoutMs`, not by the driver's 1 s, unless the config has a `connectTimeout`.
  * Redirects by the server are not followed.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { MariadbManager } from 'cenote/mariadb'
+ *
+ * await using pool = new Pool(new MariadbManager((process.env.MYSQL_URL ?? '').replace('mysql:', 'mariadb:')))
+ * const rows = await pool.run((connection) => connection.query('select 40 + 2 as answer'))
+ * console.log(Number(rows[0].answer)) // prints 42
+ * ```
  */
 export class MariadbManager<C extends object = MariadbConnection> implements ConnectionManager<C> {
   readonly #config: Readonly<Record<string, unknown>>

@@ -58,6 +58,16 @@ interface Health {
  * shutdown) is known to be broken at once. One that comes back in a transaction, or with a command still running, is
  * never handed on as it is. The time to connect is limited by the pool's `connectTimeoutMs`, not by the driver's 10 s,
  * unless the config has a `connectTimeout`.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { Mysql2Manager } from 'cenote/mysql2'
+ *
+ * await using pool = new Pool(new Mysql2Manager(process.env.MYSQL_URL ?? ''))
+ * const [rows] = await pool.run((connection) => connection.query('select 40 + 2 as answer'))
+ * console.log(rows) // prints [ { answer: 42 } ]
+ * ```
  */
 export class Mysql2Manager<C extends object = Mysql2Connection> implements ConnectionManager<C> {
   readonly #config: Readonly<Record<string, unknown>>

@@ -69,6 +69,27 @@ interface Health {
  *
  * A socket comes back ready for the next: listeners that a borrower left behind are removed, timeouts and pauses undone. One
  * that still has a listener for 'data' or 'readable', is piped, corked, or had `setEncoding` called is closed.
+ *
+ * @example
+ * ```ts
+ * import { once } from 'node:events'
+ * import { createServer } from 'node:net'
+ *
+ * import { Pool } from 'cenote'
+ * import { NetManager } from 'cenote/net'
+ *
+ * const server = createServer((socket) => socket.on('data', (line) => socket.write(line.toString().toUpperCase())))
+ * await once(server.listen(0, '127.0.0.1'), 'listening')
+ * const { port } = server.address() as { port: number }
+ * const pool = new Pool(new NetManager({ host: '127.0.0.1', port }))
+ * const answer = await pool.run(async (socket) => {
+ *   socket.write('hello')
+ *   return String((await once(socket, 'data'))[0])
+ * })
+ * console.log(answer) // prints HELLO
+ * await pool.close()
+ * server.close()
+ * ```
  */
 export class NetManager implements ConnectionManager<Socket> {
   readonly #config: NetConfig

@@ -94,6 +94,19 @@ interface Health {
  *
  * A client whose socket ends, or that hears a FATAL error, is known to be broken at once. A connection that comes back in
  * a transaction, or with a query still running, is never handed on as it is.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { PgManager } from 'cenote/pg'
+ *
+ * const manager = new PgManager(process.env.DATABASE_URL, {
+ *   onConnect: async (client) => void (await client.query("set statement_timeout = '30s'")),
+ * })
+ * await using pool = new Pool(manager)
+ * const { rows } = await pool.run((client) => client.query('show statement_timeout'))
+ * console.log(rows[0].statement_timeout) // prints 30s
+ * ```
  */
 export class PgManager implements ConnectionManager<PgClient> {
   readonly #config: PgConfigOrUrl | (() => PgConfigOrUrl | Promise<PgConfigOrUrl>)

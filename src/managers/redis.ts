@@ -52,6 +52,17 @@ interface Health {
  * is the pool's to do. One whose server was demoted (READONLY) or is loading its data (LOADING) is broken too. A connection
  * that comes back inside MULTI, watching, in another database, subscribed or waiting is never handed on as it is.
  * The time to connect is limited by the pool's `connectTimeoutMs`, unless the config has `socket.connectTimeout`.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { RedisManager } from 'cenote/redis'
+ *
+ * await using pool = new Pool(new RedisManager(process.env.REDIS_URL), { maxSize: 5 })
+ * // A command that blocks has a connection of its own.
+ * const popped = await pool.run((client) => client.blPop('cenote:nothing', 0.05))
+ * console.log(popped) // prints null
+ * ```
  */
 export class RedisManager<C extends object = RedisConnection> implements ConnectionManager<C> {
   readonly #config: Config

@@ -50,6 +50,21 @@ const FATAL =
  *
  * Every call of these drivers is synchronous. A connection whose file was replaced or deleted meanwhile is not valid any more.
  * An iterator of a statement that is left unfinished keeps its snapshot: finish it before the connection goes back.
+ *
+ * @example
+ * ```ts
+ * import { mkdtempSync } from 'node:fs'
+ * import { tmpdir } from 'node:os'
+ * import { join } from 'node:path'
+ *
+ * import { Pool } from 'cenote'
+ * import { SqliteManager } from 'cenote/sqlite'
+ *
+ * const path = join(mkdtempSync(join(tmpdir(), 'cenote-')), 'answers.db')
+ * await using pool = new Pool(new SqliteManager(path), { maxSize: 1 })
+ * const row = await pool.run((database) => database.prepare('select 40 + 2 as answer').get())
+ * console.log(row) // prints answer: 42
+ * ```
  */
 export class SqliteManager implements ConnectionManager<SqliteDatabase> {
   readonly #path: string
@@ -135,6 +150,20 @@ export interface SqlitePools extends AsyncDisposable {
 /**
  * Opens (or creates) one SQLite file: `await using db = await openSqlite('data.db')`, then `db.writer.run(…)`, `db.readers.run(…)`.
  * Rejects with ConnectError when the file cannot be opened or is no database; then nothing is left open.
+ *
+ * @example
+ * ```ts
+ * import { mkdtempSync } from 'node:fs'
+ * import { tmpdir } from 'node:os'
+ * import { join } from 'node:path'
+ *
+ * import { openSqlite } from 'cenote/sqlite'
+ *
+ * await using sqlite = await openSqlite(join(mkdtempSync(join(tmpdir(), 'cenote-')), 'visits.db'))
+ * await sqlite.writer.run((database) => database.exec('create table visits (at integer)'))
+ * const row = await sqlite.readers.run((database) => database.prepare('select count(*) as n from visits').get())
+ * console.log(row) // prints n: 0
+ * ```
  */
 export async function openSqlite(path: string, options: OpenSqliteOptions = {}): Promise<SqlitePools> {
   const { readers: maxSize = READERS, pool = {}, ...common } = options

@@ -31,6 +31,19 @@ const NAMES = new Set(['meterProvider', 'tracerProvider', 'pools'])
  * Reports pools to OpenTelemetry: the metrics `db.client.connection.*` of the semantic conventions and `cenote.*` beside them, and a span of
  * each acquire and each connect. Call it once, when the SDK has been set up. Times are in seconds, as the conventions have it. Never reports a
  * credential. Throws TypeError for a wrong option.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { instrument } from 'cenote/otel'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * // Before the first pool, after the SDK of OpenTelemetry has been started.
+ * using instrumentation = instrument()
+ * const pool = new Pool(new ScriptedManager())
+ * ;(await pool.acquire()).release()
+ * console.log(pool.state().idle) // prints 1
+ * ```
  */
 export function instrument(options: InstrumentOptions = {}): Instrumentation {
   check(options)

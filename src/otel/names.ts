@@ -27,6 +27,13 @@ export type InstrumentKey =
 /**
  * Every instrument. The first block is that of OpenTelemetry's semantic conventions for database clients (still in development:
  * a name that moves is changed here alone), the second what the conventions lack.
+ *
+ * @example
+ * ```ts
+ * import { INSTRUMENTS } from 'cenote/otel'
+ *
+ * console.log(Object.values(INSTRUMENTS).map(({ name }) => name)) // prints db.client.connection.count
+ * ```
  */
 export const INSTRUMENTS: Readonly<Record<InstrumentKey, Instrument>> = {
   count: {
@@ -112,7 +119,16 @@ export const INSTRUMENTS: Readonly<Record<InstrumentKey, Instrument>> = {
   },
 }
 
-/** The names of attributes. */
+/**
+ * The names of attributes.
+ *
+ * @example
+ * ```ts
+ * import { ATTRIBUTES } from 'cenote/otel'
+ *
+ * console.log(Object.values(ATTRIBUTES)) // prints db.client.connection.pool.name
+ * ```
+ */
 export const ATTRIBUTES = {
   poolName: 'db.client.connection.pool.name',
   state: 'db.client.connection.state',

@@ -19,6 +19,24 @@ const found = await findRunner()
  *   kill: (client) => admin.query('select pg_terminate_backend($1)', [client.processID]),
  * })
  * ```
+ *
+ * @example
+ * ```ts
+ * import { once } from 'node:events'
+ * import { createServer } from 'node:net'
+ * import { after, describe, it } from 'node:test'
+ *
+ * import { NetManager } from 'cenote/net'
+ * import { describeManager } from 'cenote/testing'
+ *
+ * const server = createServer((socket) => socket.resume())
+ * await once(server.listen(0, '127.0.0.1'), 'listening')
+ * const { port } = server.address() as { port: number }
+ * const runner = { describe, it }
+ * const make = () => new NetManager({ host: '127.0.0.1', port })
+ * describeManager('NetManager', make, {}, runner) // prints NetManager does what a manager must do
+ * after(() => server.close())
+ * ```
  */
 export function describeManager<C>(
   name: string,

@@ -21,6 +21,18 @@ export interface ScriptedConnection {
 /**
  * A manager whose every call does as it is told, for faults that no real server can be made to show. Each list is used up
  * from its front; when it is empty, `always` tells.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { ScriptedManager } from 'cenote/testing'
+ *
+ * const manager = new ScriptedManager()
+ * manager.connects.push('fail', 'ok') // the first connect fails, the second succeeds
+ * const pool = new Pool(manager)
+ * ;(await pool.acquire()).release()
+ * console.log(pool.state().statistics.connects) // prints { opened: 1, failed: 1 }
+ * ```
  */
 export class ScriptedManager implements ConnectionManager<ScriptedConnection> {
   readonly connects: Step[] = []

@@ -24,6 +24,24 @@ export interface SlowNetwork {
  * reached any more. `const proxy = await TcpProxy.start({ port: 5432 })`, then point the client at `proxy.host` and `proxy.port`.
  *
  * Each fault holds for the connections of now and for new ones, until another is asked for or `heal()`. Bytes keep their order.
+ *
+ * @example
+ * ```ts
+ * import { once } from 'node:events'
+ * import { connect, createServer } from 'node:net'
+ *
+ * import { TcpProxy } from 'cenote/testing'
+ *
+ * const server = createServer((socket) => socket.end('hello'))
+ * await once(server.listen(0, '127.0.0.1'), 'listening')
+ * const proxy = await TcpProxy.start({ port: (server.address() as { port: number }).port })
+ * proxy.refuse() // until heal()
+ * const socket = connect(proxy.port, proxy.host)
+ * const [error] = await once(socket, 'error').catch((error) => [error])
+ * console.log(error.code) // prints ECONN
+ * await proxy.close()
+ * server.close()
+ * ```
  */
 export class TcpProxy implements AsyncDisposable {
   /** Where the proxy listens: always '127.0.0.1'. */

@@ -10,6 +10,15 @@ interface Timer extends TimerHandle {
 /**
  * Time that stands still until it is told to move: a `Clock` for tests. `advance` runs what is due, in order, and lets
  * promises settle between any two timers.
+ *
+ * @example
+ * ```ts
+ * import { VirtualClock } from 'cenote/testing'
+ *
+ * const clock = new VirtualClock()
+ * clock.setTimeout(() => console.log(`rings at ${clock.now()}`), 60_000) // prints rings at 60000
+ * await clock.advance(60_000)
+ * ```
  */
 export class VirtualClock implements Clock {
   #now: number
@@ -90,7 +99,19 @@ export class VirtualClock implements Clock {
   }
 }
 
-/** Lets every promise that can settle do so, and what follows from it. */
+/**
+ * Lets every promise that can settle do so, and what follows from it.
+ *
+ * @example
+ * ```ts
+ * import { settle } from 'cenote/testing'
+ *
+ * const done: string[] = []
+ * void Promise.resolve().then(() => done.push('a')).then(() => done.push('b'))
+ * await settle()
+ * console.log(done) // prints [ 'a', 'b' ]
+ * ```
+ */
 export async function settle(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
 }

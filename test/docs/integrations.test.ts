@@ -7,7 +7,7 @@ import { compileBlocks, ROOT, runBlocks } from './run-blocks.ts'
 
 const env = { DATABASE_URL: inject('postgresUrl'), MYSQL_URL: inject('mariadbUrl') }
 // Prisma and SQL Server cannot be had here; Fastify's lines are an example with a test of its own.
-const HAS_NO_BLOCKS = ['fastify.md', 'mssql.md', 'prisma.md']
+const HAS_NO_BLOCKS = ['README.md', 'fastify.md', 'mssql.md', 'prisma.md']
 
 const pages = readdirSync(join(ROOT, 'docs/integrations')).map((page) => join('docs/integrations', page))
 

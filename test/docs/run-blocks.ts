@@ -55,7 +55,8 @@ export async function compileBlocks(pages: readonly string[]): Promise<string> {
 }
 
 async function blocksOf(page: string): Promise<string[]> {
-  const text = await readFile(join(ROOT, page), 'utf8')
+  const source = await readFile(join(ROOT, page), 'utf8')
+  const text = page.endsWith('.ts') ? examplesOf(source) : source
   return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code as string)
 }
 
@@ -66,4 +67,12 @@ export function onSources(code: string): string {
     if (entry === undefined || typeof entry === 'string') throw new Error(`there is no cenote${path}`)
     return `'../../../${entry.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')}'`
   })
+}
+
+// The examples of doc comments, as a page has them.
+function examplesOf(source: string): string {
+  const examples = [...source.matchAll(/ \* @example\n((?: \*.*\n)+?) \*\//g)].map(
+    ([, lines]) => lines as string,
+  )
+  return examples.join('').replaceAll(/^ \* ?/gm, '')
 }

@@ -51,6 +51,17 @@ interface Health {
  * A channel that comes back with a consumer, an unacknowledged message, an answer that is still to come, or a prefetch, confirm or
  * transaction mode set by its borrower is closed, which gives its messages back to their queues. With `confirm` what was
  * published is confirmed before the next borrower gets the channel. Listeners that a borrower left are removed.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { AmqpChannelManager } from 'cenote/amqplib'
+ *
+ * // Five channels over one connection.
+ * await using pool = new Pool(new AmqpChannelManager(process.env.AMQP_URL), { maxSize: 5 })
+ * const { queue } = await pool.run((channel) => channel.assertQueue('', { exclusive: true }))
+ * console.log(queue) // prints amq.gen-
+ * ```
  */
 export class AmqpChannelManager<C extends object = AmqpChannel> implements ConnectionManager<C> {
   readonly #confirm: boolean

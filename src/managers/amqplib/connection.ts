@@ -40,6 +40,21 @@ interface Health {
  * at once. Channels that a borrower leaves open are closed, which gives back what was not acknowledged; with an exclusive
  * queue, which would outlive them, the connection is closed. One that the server has blocked (memory or disk alarm) stays in
  * use: another would be blocked as well. The driver's own recovery is off: the pool does that.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { AmqpConnectionManager } from 'cenote/amqplib'
+ *
+ * await using pool = new Pool(new AmqpConnectionManager(process.env.AMQP_URL), { maxSize: 2 })
+ * const name = await pool.run(async (connection) => {
+ *   const channel = await connection.createChannel()
+ *   const { queue } = await channel.assertQueue('', { exclusive: true })
+ *   await channel.close()
+ *   return queue
+ * })
+ * console.log(name) // prints amq.gen-
+ * ```
  */
 export class AmqpConnectionManager<M extends object = AmqpConnection> implements ConnectionManager<M> {
   readonly #config: object | string

@@ -22,6 +22,17 @@ const AGAIN_AFTER_MS = { first: 50, most: 1_000 }
  *
  * One query is cancelled, the one that runs at the abort: work of several asks `signal.throwIfAborted()` in between. What the
  * work makes of the rejection, and a result that arrives all the same, pass through.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { cancellable, PgManager } from 'cenote/pg'
+ *
+ * await using pool = new Pool(new PgManager(process.env.DATABASE_URL))
+ * const signal = AbortSignal.timeout(100)
+ * const work = cancellable(signal, (client) => client.query('select pg_sleep(60)'))
+ * await pool.run(work, { signal }).catch((error) => console.log(error.name)) // prints TimeoutError
+ * ```
  */
 export function cancellable<C extends PgClient, T>(
   signal: AbortSignal,

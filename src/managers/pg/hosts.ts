@@ -26,7 +26,23 @@ export interface Candidates {
   readonly order: HostOrder
 }
 
-/** None of several hosts could be used, or none was what `targetSessionAttrs` asks for. */
+/**
+ * None of several hosts could be used, or none was what `targetSessionAttrs` asks for.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'cenote'
+ * import { PgHostsError, PgManager } from 'cenote/pg'
+ *
+ * const hosts = [
+ *   { host: '127.0.0.1', port: 1 },
+ *   { host: '127.0.0.1', port: 2 },
+ * ]
+ * const pool = new Pool(new PgManager({}, { hosts }), { retryConnect: false })
+ * const error = await pool.acquire().catch((error) => error.cause)
+ * console.log(error instanceof PgHostsError) // prints true
+ * ```
+ */
 export class PgHostsError extends Error {
   override readonly name: string = 'PgHostsError'
   /** What each host answered, in the order in which they were tried. */

@@ -26,6 +26,24 @@ export interface ConformanceCase {
 /**
  * The cases of {@link describeManager} as a list, for a test runner that has no `describe`, or for proving that a case
  * can fail.
+ *
+ * @example
+ * ```ts
+ * import { once } from 'node:events'
+ * import { createServer } from 'node:net'
+ *
+ * import { NetManager } from 'cenote/net'
+ * import { conformanceCases } from 'cenote/testing'
+ *
+ * const server = createServer((socket) => socket.resume())
+ * await once(server.listen(0, '127.0.0.1'), 'listening')
+ * const { port } = server.address() as { port: number }
+ * // For a test tool of another kind.
+ * const cases = conformanceCases(() => new NetManager({ host: '127.0.0.1', port }), {})
+ * for (const { title, missing, run } of cases) if (missing.length === 0) await run()
+ * server.close()
+ * console.log(cases.length > 10) // prints true
+ * ```
  */
 export function conformanceCases<C>(
   makeManager: MakeManager<C>,
