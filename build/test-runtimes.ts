@@ -6,6 +6,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
+import { runInWorkerd } from './test-workerd.ts'
+
 interface Runtime {
   readonly name: string
   readonly packageName: 'node' | 'bun' | 'deno'
@@ -49,6 +51,8 @@ const RUNTIMES: readonly Runtime[] = [
   },
 ]
 
+const NAMES = [...RUNTIMES.map(({ name }) => name), 'workerd']
+
 const ROOT = resolve(import.meta.dirname, '..')
 const CACHE = join(ROOT, 'node_modules/.cache/runtimes')
 
@@ -60,18 +64,22 @@ function main(argv: string[]): number {
     allowPositionals: true,
     options: { core: { type: 'boolean', default: false } },
   })
-  const unknown = positionals.find((each) => RUNTIMES.every(({ name }) => name !== each))
+  const unknown = positionals.find((each) => !NAMES.includes(each))
   if (unknown !== undefined) {
-    const names = RUNTIMES.map(({ name }) => name).join(', ')
-    console.error(`test:runtimes: '${unknown}' is no runtime: allowed are ${names}`)
+    console.error(`test:runtimes: '${unknown}' is no runtime: allowed are ${NAMES.join(', ')}`)
     return 2
   }
-  const chosen = RUNTIMES.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
-  const lines = chosen.map((runtime) => {
+  const isChosen = (name: string): boolean => positionals.length === 0 || positionals.includes(name)
+  const lines = RUNTIMES.filter(({ name }) => isChosen(name)).map((runtime) => {
     console.log(`\n${runtime.name} ${runtime.version}`)
     const { text, isGreen } = run(runtime, values.core)
     return { text: `${runtime.name} ${runtime.version}: ${text}`, isGreen }
   })
+  if (isChosen('workerd')) {
+    console.log('\nworkerd')
+    const { text, isGreen } = runInWorkerd(ROOT, CACHE)
+    lines.push({ text: `workerd: ${text}`, isGreen })
+  }
   console.log(`\n${lines.map(({ text }) => text).join('\n')}`)
   return lines.every(({ isGreen }) => isGreen) ? 0 : 1
 }
