@@ -1,15 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as delay } from 'node:timers/promises'
 
 import amqplib from 'amqplib'
 
 import { freePort } from './free-port.ts'
+import { ServerProcess } from './server-process.ts'
 
 /** A RabbitMQ of our own, that can be told what to do, stopped, started again, and kept from answering. */
 export interface PrivateRabbitmq {
@@ -30,8 +29,6 @@ export interface PrivateRabbitmq {
   destroy(): Promise<void>
 }
 
-const START_MS = 90_000
-const STOP_MS = 20_000
 // What packages put on the PATH is a wrapper that changes the user, its folder and its log files.
 const PATH = ['/usr/lib/rabbitmq/bin', '/opt/homebrew/sbin', '/usr/local/sbin', process.env['PATH']].join(
   delimiter,
@@ -61,55 +58,22 @@ export async function startRabbitmq(): Promise<PrivateRabbitmq> {
     RABBITMQ_PID_FILE: join(folder, 'pid'),
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-setcookie ${cookie} -kernel inet_dist_use_interface {127,0,0,1}`,
   }
-  let server: ChildProcess | undefined
-  let shell: NodeShell | undefined
-  let log = ''
-  // The server is started through scripts: a signal is for the whole group of processes.
-  const signal = (name: NodeJS.Signals): void => {
-    if (server?.pid === undefined || isOver(server)) return
-    try {
-      process.kill(-server.pid, name)
-    } catch {
-      // It ended meanwhile.
-    }
-  }
-  const start = async (): Promise<void> => {
-    if (server !== undefined) return
-    const child = spawn('rabbitmq-server', [], { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
-    server = child
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (text) => (log = (log + String(text)).slice(-2_000)))
-    child.once('error', (error) => (log += String(error)))
-    await answers(url, child, () => log)
-    shell = new NodeShell(node, cookie, env)
-  }
-  const stop = async (): Promise<void> => {
+  const server = await ServerProcess.start({
+    name: 'RabbitMQ',
+    port,
+    folder,
+    command: 'rabbitmq-server',
+    argv: [],
+    env,
+    isGroup: true,
+    isUp: () => isUp(url),
+    startMs: 90_000,
+    stopMs: 20_000,
+  })
+  let shell: NodeShell | undefined = new NodeShell(node, cookie, env)
+  const endShell = (): void => {
     shell?.end()
     shell = undefined
-    const child = server
-    if (child?.pid !== undefined && !isOver(child)) {
-      const exited = once(child, 'exit')
-      const timer = setTimeout(() => signal('SIGKILL'), STOP_MS)
-      signal('SIGTERM')
-      signal('SIGCONT')
-      await exited
-      clearTimeout(timer)
-    }
-    server = undefined
-  }
-  const killOnExit = (): void => signal('SIGKILL')
-  process.once('exit', killOnExit)
-  const destroy = async (): Promise<void> => {
-    await stop()
-    process.removeListener('exit', killOnExit)
-    await rm(folder, { recursive: true, force: true })
-  }
-  try {
-    await start()
-  } catch (error) {
-    await destroy()
-    const reason = error instanceof Error ? error.message : log
-    throw new Error(`the installed RabbitMQ did not start on port ${port}: ${reason}`, { cause: error })
   }
   const evaluate = async (expression: string): Promise<string> => {
     if (shell === undefined) throw new Error('the private RabbitMQ is stopped')
@@ -133,11 +97,20 @@ export async function startRabbitmq(): Promise<PrivateRabbitmq> {
             : 'length(rabbit_channel:list_local())',
         ),
       ),
-    start,
-    stop,
-    suspend: () => signal('SIGSTOP'),
-    resume: () => signal('SIGCONT'),
-    destroy,
+    start: async () => {
+      await server.start()
+      shell ??= new NodeShell(node, cookie, env)
+    },
+    stop: () => {
+      endShell()
+      return server.stop()
+    },
+    suspend: () => server.suspend(),
+    resume: () => server.resume(),
+    destroy: () => {
+      endShell()
+      return server.destroy()
+    },
   }
 }
 
@@ -156,21 +129,6 @@ async function isUp(url: string): Promise<unknown> {
   } catch (error) {
     return error
   }
-}
-
-async function answers(url: string, server: ChildProcess, log: () => string): Promise<void> {
-  const deadline = Date.now() + START_MS
-  for (;;) {
-    const up = await isUp(url)
-    if (up === true) return
-    if (isOver(server) || server.pid === undefined || Date.now() > deadline)
-      throw new Error(log().trim().split('\n').slice(-5).join(' ') || String(up))
-    await delay(200)
-  }
-}
-
-function isOver({ exitCode, signalCode }: ChildProcess): boolean {
-  return exitCode !== null || signalCode !== null
 }
 
 /** What `rabbitmqctl eval` does, without the second that it takes to start each time. */
