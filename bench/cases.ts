@@ -1,10 +1,13 @@
 import { type Clock, Pool } from '../dist/index.js'
-import { type BenchPool, makePool, type PoolName } from './pools.ts'
+import { PgManager } from '../dist/managers/pg.js'
+import pg from 'pg'
+
+import { type BenchPool, connectionOf, makePool, makePoolOf, type PoolName } from './pools.ts'
 
 /** One thing that is measured. */
 export interface Case {
   readonly title: string
-  readonly unit: 'ns' | 'bytes' | 'ms' | 'µs'
+  readonly unit: 'ns' | 'bytes' | 'ms' | 'µs' | '×' | 'connections'
   /** The most that is wanted, as a multiple of the bare limit; or, with `absolute`, as a number of the unit. */
   readonly goal?: number
   readonly absolute?: true
@@ -73,10 +76,11 @@ const drain = (waiters: number, goal?: number): Case => ({
 })
 
 const aborts = (order: 'newest first' | 'at random'): Case => ({
-  title: `100,000 waiters abort ${order}, each, beside queueing one`,
+  title: `100,000 waiters abort ${order}, each`,
   unit: 'ns',
-  pools: ['cenote'],
-  run: async () => {
+  goal: 1.5,
+  pools: ['bare', 'cenote'],
+  run: async (name) => {
     const count = 100_000
     const pool = new Pool({
       connect: () => new Promise<object>(() => {}),
@@ -85,9 +89,11 @@ const aborts = (order: 'newest first' | 'at random'): Case => ({
       close: () => {},
     })
     const controllers = Array.from({ length: count }, () => new AbortController())
-    const queueing = performance.now()
-    const waits = controllers.map(({ signal }) => pool.acquire({ signal }).catch(() => {}))
-    const queueMs = performance.now() - queueing
+    const wait = (signal: AbortSignal): Promise<unknown> =>
+      name === 'cenote'
+        ? pool.acquire({ signal })
+        : new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+    const waits = controllers.map(({ signal }) => wait(signal).catch(() => {}))
     const reason = new Error('gone')
     if (order === 'newest first') controllers.reverse()
     else for (let n = count - 1; n > 0; n--) swap(controllers, n, Math.floor(Math.random() * n))
@@ -95,7 +101,6 @@ const aborts = (order: 'newest first' | 'at random'): Case => ({
     for (const controller of controllers) controller.abort(reason)
     const tookMs = performance.now() - startedAt
     await Promise.all(waits)
-    console.error(`queueing one took ${Math.round((queueMs * 1e6) / count)} ns`)
     return (tookMs * 1e6) / count
   },
 })
@@ -114,6 +119,8 @@ export const CASE_NAMES = [
   'abort-newest',
   'abort-random',
   'run',
+  'query',
+  'burst',
   'sweep',
   'size-1000',
   'size-100000',
@@ -191,8 +198,10 @@ export const CASES: Readonly<Record<CaseName, Case>> = {
   'abort-newest': aborts('newest first'),
   'abort-random': aborts('at random'),
   run: {
-    title: 'run(fn), a connection idle',
-    unit: 'ns',
+    title: 'run(fn) beside acquire, fn and release',
+    unit: '×',
+    goal: 1.25,
+    absolute: true,
     pools: ['cenote'],
     run: async () => {
       const pool = new Pool({
@@ -201,10 +210,58 @@ export const CASES: Readonly<Record<CaseName, Case>> = {
         hasBroken: () => false,
         close: () => {},
       })
-      const work = (): number => 1
-      return await perOperation(100_000, async () => {
-        for (let n = 0; n < 100_000; n++) await pool.run(work)
-      })
+      const work = async (): Promise<number> => 1
+      const ratios: number[] = []
+      for (let round = 0; round < 9; round++) {
+        const [byRun, byHand] = [
+          await perOperation(20_000, async () => {
+            for (let n = 0; n < 20_000; n++) await pool.run(work)
+          }),
+          await perOperation(20_000, async () => {
+            for (let n = 0; n < 20_000; n++) {
+              const lease = await pool.acquire()
+              try {
+                await work()
+              } finally {
+                lease.release()
+              }
+            }
+          }),
+        ]
+        ratios.push(byRun / byHand)
+      }
+      return ratios.toSorted((a, b) => a - b)[4] as number
+    },
+  },
+  query: {
+    title: 'CPU of the process for a `SELECT 1`, 64 callers on 10 connections, a real PostgreSQL',
+    unit: 'µs',
+    goal: 1.03,
+    run: realQueries,
+  },
+  burst: {
+    title: '50 requests of 2 ms at once, 5 connections open, a connect takes 150 ms: connections in the end',
+    unit: 'connections',
+    pools: ALL.filter((name) => name !== 'bare'),
+    run: async (name) => {
+      let opened = 0
+      const source = {
+        create: async () => {
+          // The first five are open beforehand.
+          if (++opened > 5) await new Promise((resolve) => setTimeout(resolve, 150))
+          return {}
+        },
+        isBroken: () => false,
+        destroy: async () => {},
+      }
+      const pool = await makePoolOf(source, name, 50, 30_000, 5)
+      const request = async (): Promise<void> => {
+        const held = await pool.acquire()
+        await new Promise((resolve) => setTimeout(resolve, 2))
+        pool.release(held)
+      }
+      await Promise.all(Array.from({ length: 50 }, request))
+      return opened
     },
   },
   sweep: {
@@ -272,6 +329,39 @@ function sized(size: number): Case {
       return await perOperation(50_000, () => loop(pool, 50_000))
     },
   }
+}
+
+// As many rounds as make the figure steady; the server is CENOTE_PG_URL, or the local one.
+async function realQueries(name: PoolName): Promise<number> {
+  const connectionString = process.env['CENOTE_PG_URL'] ?? 'postgres://postgres@127.0.0.1:5432/postgres'
+  const source = {
+    create: async () => {
+      const client = new pg.Client({ connectionString })
+      client.on('error', () => {})
+      await client.connect()
+      return client
+    },
+    isBroken: () => false,
+    destroy: (client: pg.Client) => client.end(),
+    manager: new PgManager(connectionString, { driver: pg }),
+    pgConfig: { connectionString, Client: pg.Client },
+  }
+  const pool = await makePoolOf<pg.Client>(source as never, name, 10)
+  const [callers, each] = [64, 50]
+  const caller = async (): Promise<void> => {
+    for (let n = 0; n < each; n++) {
+      const held = await pool.acquire()
+      await (connectionOf(name, held) as pg.Client).query('SELECT 1')
+      pool.release(held)
+    }
+  }
+  const costs: number[] = []
+  for (let round = 0; round < 9; round++) {
+    const before = process.cpuUsage()
+    await Promise.all(Array.from({ length: callers }, caller))
+    if (round >= 2) costs.push(cpuNs(before) / 1_000 / (callers * each))
+  }
+  return costs.toSorted((a, b) => a - b)[3] as number
 }
 
 async function loop(pool: BenchPool<unknown>, times: number): Promise<void> {

@@ -7,7 +7,8 @@ import { parseArgs } from 'node:util'
 import { type CaseName, CASE_NAMES, CASES } from './cases.ts'
 import { POOL_NAMES, type PoolName, SETTINGS } from './pools.ts'
 import { costSize } from './size.ts'
-import { drawings, type Figures, tableOf } from './table.ts'
+import type { OverloadPoint } from './overload.ts'
+import { drawings, type Figures, type Overload, tableOf } from './table.ts'
 
 const DOCS = join(import.meta.dirname, '../docs')
 const MARKERS = ['<!-- made by npm run bench -->', '<!-- end -->'] as const
@@ -63,7 +64,8 @@ async function main(argv: string[]): Promise<number> {
   }
   console.log(tableOf(figures))
   console.log(`\nimport of the core: ${size.bytes} bytes (minified, gzip), ${size.importMs.toFixed(1)} ms`)
-  if (given.isWhole) await write(figures, size, rounds)
+  if (given.isWhole)
+    await write(figures, size, rounds, { shedding: overload('shedding'), queueing: overload('') })
   return 0
 }
 
@@ -76,6 +78,12 @@ function measure(name: CaseName, pool: PoolName): number {
   )
   const value = Number.parseFloat(stdout)
   return Number.isFinite(value) ? value : Number.NaN
+}
+
+function overload(mode: string): OverloadPoint[] {
+  const script = join(import.meta.dirname, 'overload.ts')
+  const { stdout } = spawnSync(process.execPath, [script, mode], { encoding: 'utf8', timeout: LONGEST_MS })
+  return JSON.parse(stdout) as OverloadPoint[]
 }
 
 function spread(values: readonly number[]): { median: number; least: number; most: number } {
@@ -123,6 +131,7 @@ async function write(
   figures: Figures,
   size: { bytes: number; importMs: number },
   rounds: number,
+  overloaded: Overload,
 ): Promise<void> {
   const file = join(DOCS, 'performance.md')
   const page = await readFile(file, 'utf8')
@@ -140,6 +149,14 @@ async function write(
     '',
     '![Cost against the number of waiters](performance-waiters.svg)',
     '',
+    '![Heap for one caller that waits](performance-memory.svg)',
+    '',
+    '![Connections that a burst leaves open](performance-burst.svg)',
+    '',
+    '![How long callers wait under overload, with overload control and without](performance-overload.svg)',
+    '',
+    `In the last two seconds of it, of each 100 requests ${share(overloaded.shedding)} were served with overload control, and those that were not knew after ${late(overloaded.shedding)} ms; without it ${share(overloaded.queueing)}, and after ${late(overloaded.queueing)} ms.`,
+    '',
     'Settings, beside the size and a time-out of 30 s:',
     '',
     ...POOL_NAMES.map((name) => `- **${name}**: ${SETTINGS[name]}`),
@@ -149,6 +166,17 @@ async function write(
   const to = page.indexOf(end)
   if (from === -1 || to < from) throw new Error(`${file} lacks the marks ${begin} and ${end}`)
   await writeFile(file, page.slice(0, from) + made + page.slice(to))
-  for (const [name, svg] of Object.entries(drawings(figures)))
+  for (const [name, svg] of Object.entries(drawings(figures, overloaded)))
     await writeFile(join(DOCS, `performance-${name}.svg`), svg)
+}
+
+// Of what came in its last two seconds.
+function share(points: readonly OverloadPoint[]): number {
+  const last = points.slice(-4)
+  const sum = (of: 'served' | 'offered'): number => last.reduce((total, point) => total + point[of], 0)
+  return Math.round((sum('served') / sum('offered')) * 100)
+}
+
+function late(points: readonly OverloadPoint[]): number {
+  return Math.round(Math.max(...points.slice(-4).map(({ refusedAfter }) => refusedAfter)))
 }

@@ -1,7 +1,11 @@
 import * as echarts from 'echarts'
 
 import { type CaseName, CASES } from './cases.ts'
+import type { OverloadPoint } from './overload.ts'
 import { POOL_NAMES, type PoolName } from './pools.ts'
+
+/** With overload control, and without. */
+export type Overload = Readonly<Record<'shedding' | 'queueing', readonly OverloadPoint[]>>
 
 /** What was measured: of each case, for each pool. */
 export type Figures = ReadonlyMap<
@@ -40,11 +44,52 @@ export function tableOf(figures: Figures): string {
 }
 
 /** The plots, by name. */
-export function drawings(figures: Figures): Record<'cost' | 'waiters', string> {
+export function drawings(
+  figures: Figures,
+  overload: Overload,
+): Record<'cost' | 'waiters' | 'memory' | 'burst' | 'overload', string> {
   const names: CaseName[] = ['idle', 'contended']
   const counts = [10, 1_000, 100_000, 1_000_000]
   const value = (name: CaseName, pool: PoolName): number | undefined => figures.get(name)?.get(pool)?.median
+  const bars = (title: string, name: CaseName): string =>
+    draw({
+      title: { text: title, left: 'center', textStyle: { fontSize: 13 } },
+      grid: { left: 70, right: 20, top: 48, bottom: 40 },
+      xAxis: { type: 'category', data: [...POOL_NAMES] },
+      yAxis: { type: 'value' },
+      series: [
+        {
+          type: 'bar',
+          label: { show: true, position: 'top' },
+          data: POOL_NAMES.map((pool) => Math.round(value(name, pool) ?? Number.NaN) || null),
+        },
+      ],
+    })
   return {
+    memory: bars('Heap for one caller that waits, bytes', 'heap'),
+    burst: bars(
+      '50 requests of 2 ms at once on 5 connections, a connect takes 150 ms: connections in the end',
+      'burst',
+    ),
+    overload: draw({
+      title: {
+        text: 'Half again as many requests as ten connections can serve: how long those waited that were served (p99), ms',
+        left: 'center',
+        textStyle: { fontSize: 13 },
+      },
+      legend: { top: 24, itemGap: 24 },
+      grid: { left: 70, right: 30, top: 64, bottom: 48 },
+      xAxis: { type: 'value', name: 'seconds', nameLocation: 'middle', nameGap: 28, max: 8 },
+      yAxis: { type: 'log', min: 1 },
+      series: (['queueing', 'shedding'] as const).map((name) => ({
+        name:
+          name === 'shedding'
+            ? 'with overload: { targetMs: 20, intervalMs: 100 }'
+            : 'without, a deadline of 2 s',
+        type: 'line',
+        data: overload[name].map(({ seconds, p99 }) => [seconds, Math.max(1, Math.round(p99))]),
+      })),
+    }),
     cost: draw({
       title: { text: 'One acquire and its release, ns', left: 'center', textStyle: { fontSize: 13 } },
       legend: { top: 24, itemGap: 24 },

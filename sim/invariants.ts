@@ -78,7 +78,7 @@ function demand({ pool, plan }: Life): string | undefined {
   const { waiting, idle, opening, connections, closing, maxSize, minIdle, paused, closed } = pool.state()
   if (paused || closed) return undefined
   const { retryInMs, connectError, connections: doing } = pool.look()
-  const limit = connectError === undefined ? (plan.options.maxConnecting ?? Infinity) : 1
+  const limit = connectError === undefined ? (plan.options.maxConnecting ?? Math.max(10, connections)) : 1
   const mayOpen = connections + opening + closing < maxSize && opening < limit && retryInMs === undefined
   if (!mayOpen) return undefined
   // Attempts of an older generation are nobody's hope, and the pool does not tell which they are.

@@ -124,9 +124,11 @@ export default defineConfig({
           items: [
             ['Cancelling does not cancel the connect', 'cancel'],
             ['The backoff', 'backoff'],
+            ['Bursts', 'burst'],
             ['Checks', 'checks'],
             ['Retries', 'retries'],
             ['Two times', 'clock'],
+            ['The cost of a checkout', 'cost'],
             ['Facades', 'facades'],
             ['The fleet', 'fleet'],
             ['The simulation', 'simulation'],

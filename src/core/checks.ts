@@ -71,14 +71,16 @@ export class Checks<C> {
   clean(slot: Slot<C>, error: unknown): void {
     const { afterRelease, validationTimeoutMs: limitMs } = this.#parts.options
     const { connection } = slot
-    const steps = [
-      { what: 'afterRelease', limitMs, run: () => afterRelease?.(connection, error) },
-      {
-        what: 'reset',
-        limitMs,
-        run: (signal: AbortSignal) => this.#parts.manager.reset?.(connection, signal),
-      },
-    ]
+    const { manager } = this.#parts
+    const steps: {
+      what: string
+      limitMs: number
+      run: (signal: AbortSignal) => boolean | void | PromiseLike<boolean | void>
+    }[] = []
+    if (afterRelease !== undefined)
+      steps.push({ what: 'afterRelease', limitMs, run: () => afterRelease(connection, error) })
+    if (manager.reset !== undefined)
+      steps.push({ what: 'reset', limitMs, run: (signal) => manager.reset?.(connection, signal) })
     this.#parts.slots.return(slot)
     const next = (): void => {
       const step = steps.pop()

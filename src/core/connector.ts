@@ -22,6 +22,9 @@ export interface ConnectorEvents<C> {
   lost(slot: Slot<C>): void
 }
 
+// So many attempts may run at once whatever is open: a pool of the default size fills at once.
+const LEAST_BURST = 10
+
 // What a traced attempt ended with that was given up, since its pool was closed.
 class AbandonedError extends Error {
   override name = 'AbandonedError'
@@ -132,8 +135,16 @@ export class Connector<C> {
       attempts: slots.opening,
       slots: slots.taken,
       maxSize,
-      attemptLimit: this.#retry.isSet ? 0 : this.isFailing ? 1 : this.#parts.options.maxConnecting,
+      attemptLimit: this.#retry.isSet ? 0 : this.isFailing ? 1 : this.#burst,
     })
+  }
+
+  // Without a limit of the user's, a burst of short requests must not open as many connections as it has callers: those
+  // that are open serve it while the others are still being opened.
+  get #burst(): number {
+    const { maxConnecting } = this.#parts.options
+    const { idle, inUse } = this.#parts.slots
+    return maxConnecting < Infinity ? maxConnecting : Math.max(LEAST_BURST, idle + inUse)
   }
 
   #open(): void {

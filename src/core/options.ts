@@ -46,7 +46,7 @@ export interface ResolvedPoolOptions<C> {
   readonly retryConnect: boolean
   /** Limits of the wait between connect attempts, one schedule for the pool. Default: 50 to 5,000. */
   readonly connectBackoff: { readonly minMs: number; readonly maxMs: number }
-  /** Connect attempts at once. Default: Infinity. */
+  /** Connect attempts at once. Default: Infinity, which means as many as connections are open already, and at least 10. */
   readonly maxConnecting: number
   /** Waiters; one more is refused at once with QueueFullError. Default: Infinity. */
   readonly maxWaiting: number

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 
 import { expect, test } from 'vitest'
 
-import { Pool, type PoolOptions } from '../../src/index.ts'
+import { Pool, type PoolOptions, type PoolState } from '../../src/index.ts'
 import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
 
 function make(options: PoolOptions<ScriptedConnection> = {}) {
@@ -101,6 +101,40 @@ test('promise 3: 50 requests at once over a slow connect do not open 50 connecti
   slow.resolve()
   await settle()
   expect(manager.calls.connect).toBeLessThanOrEqual(3)
+})
+
+test('promise 3: nor do they where nothing limits the attempts at once, from nothing or from a few', async () => {
+  for (const minIdle of [0, 5]) {
+    const clock = new VirtualClock()
+    const after = (ms: number) => new Promise<void>((resolve) => void clock.setTimeout(resolve, ms))
+    let opened = 0
+    const manager = {
+      connect: () => (++opened > minIdle ? after(150) : after(0)).then(() => ({})),
+      isValid: () => true,
+      hasBroken: () => false,
+      close() {},
+    }
+    const pool = await Promise.all([Pool.open(manager, { maxSize: 50, minIdle, clock }), clock.advance(1)])
+    const served = Promise.all(Array.from({ length: 50 }, () => pool[0].run(() => after(2))))
+    expect(pool[0].state().opening).toBe(10)
+    await clock.advance(400)
+    await served
+    expect(opened).toBe(minIdle === 0 ? 20 : 15)
+  }
+})
+
+test('promise 3: as many attempts may run at once as are open already, or ten', async () => {
+  const { pool, manager } = make({ maxSize: 100 })
+  const tooMany: PoolState[] = []
+  const look = (): void => {
+    const state = pool.state()
+    if (state.opening > Math.max(10, state.connections)) tooMany.push(state)
+  }
+  const leases = Array.from({ length: 100 }, () => pool.acquire().then(look))
+  expect(pool.state().opening).toBe(10)
+  await Promise.all(leases)
+  expect(manager.calls.connect).toBe(100)
+  expect(tooMany).toEqual([])
 })
 
 test('promise 3: an attempt whose demand has gone is not started', async () => {
