@@ -22,7 +22,7 @@ const KIB = {
   'cenote/otel': 3.4,
   'cenote/pg': 5.3,
   'cenote/redis': 2.9,
-  'cenote/sqlite': 16.8,
+  'cenote/sqlite': 16.9,
   'cenote/testing': 21.0,
 }
 
