@@ -6,6 +6,7 @@ import base from './vitest.config.ts'
 export default defineConfig({
   test: {
     ...base.test,
+    projects: undefined,
     include: ['test/core/**/*.test.ts', 'test/sim/lives.test.ts'],
     exclude: ['test/core/process.test.ts', 'test/core/scale.test.ts'],
     isolate: false,
