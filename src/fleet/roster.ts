@@ -119,7 +119,7 @@ export function applyLeave(roster: Roster, id: string): Roster {
 }
 
 /** The members of a roster, as they are divided among. */
-export function claimants(members: Readonly<Record<string, RosterMember>>, now: number): Claimant[] {
+function claimants(members: Readonly<Record<string, RosterMember>>, now: number): Claimant[] {
   return Object.entries(members).map(([id, { floor, weight, demand, share, expiresAt }]) => ({
     id,
     floor,
