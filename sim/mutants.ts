@@ -105,7 +105,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'idle connections are reaped below minIdle',
     seenIn: 'bb8 H, r2dbc-pool #224',
     file: 'housekeeping.ts',
-    from: '|| this.#slots.idle <= this.#slots.limits.minIdle',
+    from: '|| this.#parts.slots.idle <= this.#parts.slots.limits.minIdle',
     to: '',
   },
   {

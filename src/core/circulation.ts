@@ -100,7 +100,7 @@ export class Circulation<C> implements Parts<C> {
       failed: (error) => this.#connectFailed(error),
       lost: (slot) => this.#lost(slot),
     })
-    this.#housekeeping = new Housekeeping(options, this.slots, this.calls.clock, {
+    this.#housekeeping = new Housekeeping(this, {
       close: (slot, reason) => this.closer.close(slot, reason),
       check: (slot) => {
         this.slots.check(slot)

@@ -1,9 +1,7 @@
 import { Alarm } from './alarm.ts'
-import type { Clock } from './clock.ts'
 import type { CloseReason } from './close-reason.ts'
-import type { ResolvedPoolOptions } from './options.ts'
+import type { Parts } from './parts.ts'
 import { type Slot, SlotState } from './slot.ts'
-import type { Slots } from './slots.ts'
 
 /** What housekeeping asks for. */
 export interface HousekeepingActions<C> {
@@ -16,32 +14,24 @@ export interface HousekeepingActions<C> {
 
 /** Sweeps old and idle connections, in time that grows with those it closes and not with those it keeps. */
 export class Housekeeping<C> {
-  readonly #options: ResolvedPoolOptions<C>
-  readonly #slots: Slots<C>
-  readonly #clock: Clock
+  readonly #parts: Parts<C>
   readonly #actions: HousekeepingActions<C>
   readonly #everyMs: number
   readonly #alarm: Alarm
   // So near their expiry that they need a replacement where minIdle counts on them.
   readonly #expiring = new Set<Slot<C>>()
 
-  constructor(
-    options: ResolvedPoolOptions<C>,
-    slots: Slots<C>,
-    clock: Clock,
-    actions: HousekeepingActions<C>,
-  ) {
-    this.#options = options
-    this.#slots = slots
-    this.#clock = clock
+  constructor(parts: Parts<C>, actions: HousekeepingActions<C>) {
+    this.#parts = parts
     this.#actions = actions
-    this.#everyMs = Math.min(options.reapIntervalMs, options.keepaliveMs)
-    this.#alarm = new Alarm(clock, false, () => this.#sweep())
+    this.#everyMs = Math.min(parts.options.reapIntervalMs, parts.options.keepaliveMs)
+    this.#alarm = new Alarm(parts.calls.clock, false, () => this.#sweep())
   }
 
   /** A connection is idle: from now on there is something to sweep. */
   wake(): void {
-    if (!this.#alarm.isSet && this.#everyMs < Infinity) this.#alarm.set(this.#clock.now() + this.#everyMs)
+    if (!this.#alarm.isSet && this.#everyMs < Infinity)
+      this.#alarm.set(this.#parts.calls.clock.now() + this.#everyMs)
   }
 
   stop(): void {
@@ -49,29 +39,30 @@ export class Housekeeping<C> {
   }
 
   #sweep(): void {
-    const now = this.#clock.now()
+    const now = this.#parts.calls.clock.now()
     this.#sweepExpired(now)
     this.#sweepIdle(now)
     this.#keepAlive(now)
     this.#actions.done()
-    if (this.#slots.taken > 0) this.wake()
+    if (this.#parts.slots.taken > 0) this.wake()
   }
 
   #sweepExpired(now: number): void {
-    const { maxLifetimeMs } = this.#options
-    const aheadMs = this.#slots.limits.minIdle === 0 ? 0 : Math.min(2 * this.#everyMs, maxLifetimeMs / 2)
+    const { maxLifetimeMs } = this.#parts.options
+    const aheadMs =
+      this.#parts.slots.limits.minIdle === 0 ? 0 : Math.min(2 * this.#everyMs, maxLifetimeMs / 2)
     for (
-      let slot = this.#slots.firstToExpire();
+      let slot = this.#parts.slots.firstToExpire();
       slot !== undefined && slot.expiresAt <= now + aheadMs;
-      slot = this.#slots.firstToExpire()
+      slot = this.#parts.slots.firstToExpire()
     ) {
-      this.#slots.forgetExpiry(slot)
+      this.#parts.slots.forgetExpiry(slot)
       this.#expiring.add(slot)
     }
     for (const slot of this.#expiring) {
       const isOver = slot.state === SlotState.closing || slot.state === SlotState.gone
       if (!isOver && slot.expiresAt > now) {
-        this.#slots.retire(slot)
+        this.#parts.slots.retire(slot)
         continue
       }
       this.#expiring.delete(slot)
@@ -80,17 +71,18 @@ export class Housekeeping<C> {
   }
 
   #sweepIdle(now: number): void {
-    const { idleTimeoutMs } = this.#options
-    for (const slot of this.#slots.idleSlots()) {
-      if (now - slot.lastUsedAt < idleTimeoutMs || this.#slots.idle <= this.#slots.limits.minIdle) return
+    const { idleTimeoutMs } = this.#parts.options
+    for (const slot of this.#parts.slots.idleSlots()) {
+      if (now - slot.lastUsedAt < idleTimeoutMs || this.#parts.slots.idle <= this.#parts.slots.limits.minIdle)
+        return
       this.#actions.close(slot, 'idle')
     }
   }
 
   #keepAlive(now: number): void {
-    const { keepaliveMs } = this.#options
+    const { keepaliveMs } = this.#parts.options
     if (keepaliveMs === Infinity) return
-    for (const slot of this.#slots.idleSlots()) {
+    for (const slot of this.#parts.slots.idleSlots()) {
       if (now - slot.lastUsedAt < keepaliveMs) return
       if (now - slot.checkedAt >= keepaliveMs) this.#actions.check(slot)
     }
