@@ -3,14 +3,14 @@
 import manifest from './package.json' with { type: 'json' }
 
 const KIB = {
-  'Pool alone': 15.1,
+  'Pool alone': 15.2,
   cenote: 18.1,
   'cenote/amqplib': 4.2,
-  'cenote/compat/generic-pool': 16.4,
+  'cenote/compat/generic-pool': 16.5,
   'cenote/compat/mysql2': 20.6,
   'cenote/compat/mysql2/promise': 20.6,
   'cenote/compat/pg-pool': 17.3,
-  'cenote/compat/sequelize-pool': 15.8,
+  'cenote/compat/sequelize-pool': 15.9,
   'cenote/compat/tarn': 16.9,
   'cenote/fleet': 7.8,
   'cenote/inspector': 7.4,
@@ -22,7 +22,7 @@ const KIB = {
   'cenote/otel': 3.4,
   'cenote/pg': 5.3,
   'cenote/redis': 2.9,
-  'cenote/sqlite': 16.9,
+  'cenote/sqlite': 17.0,
   'cenote/testing': 21.0,
 }
 

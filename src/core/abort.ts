@@ -9,13 +9,14 @@ export interface SignalWatch {
 
 /** The signals that callers of one pool wait on. */
 export class Signals {
-  readonly #groups = new WeakMap<AbortSignal, Group>()
+  // Only those that somebody waits on.
+  readonly #groups = new Map<AbortSignal, Group>()
 
   /** Calls `onAbort` once with the signal's reason when it aborts, unless the watch was ended. */
   watch(signal: AbortSignal, onAbort: (reason: unknown) => void): SignalWatch {
     let group = this.#groups.get(signal)
     if (group === undefined) {
-      group = new Group(signal)
+      group = new Group(signal, this.#groups)
       this.#groups.set(signal, group)
     }
     return group.add(onAbort)
@@ -24,10 +25,12 @@ export class Signals {
 
 class Group {
   readonly #signal: AbortSignal
+  readonly #groups: Map<AbortSignal, Group>
   readonly #watches = new Set<Watch>()
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, groups: Map<AbortSignal, Group>) {
     this.#signal = signal
+    this.#groups = groups
   }
 
   add(onAbort: (reason: unknown) => void): Watch {
@@ -38,8 +41,9 @@ class Group {
   }
 
   remove(watch: Watch): void {
-    if (this.#watches.delete(watch) && this.#watches.size === 0)
-      this.#signal.removeEventListener('abort', this)
+    if (!this.#watches.delete(watch) || this.#watches.size > 0) return
+    this.#signal.removeEventListener('abort', this)
+    this.#groups.delete(this.#signal)
   }
 
   handleEvent(): void {
