@@ -31,7 +31,8 @@ const MISCONFIGURED = new Set([
   'NOT_REDIS',
 ])
 const UNREADABLE = /RESP type|reply type byte|Protocol error|Invalid RESP|unexpected.*type/i
-const HUNG_UP = /^(Socket closed unexpectedly|Connection is closed\.)$/
+// Whether the driver hears of it first, or writes once more.
+const HUNG_UP = /^(Socket closed unexpectedly|Connection is closed\.|write (EPIPE|ECONNRESET))$/
 
 /** What borrowers did to a session, as told by the commands that they sent. */
 export class RedisSession {

@@ -5,7 +5,8 @@ const MISMATCHED =
   /Invalid frame|Unknown frame type|exceeds maxFrameSize|Frame on channel != 0|Expected ConnectionStart|Expected connection\.secure|SASL mechanism|Server frameMax/
 // The driver does not say why the server closed the connection when it was asked for the vhost.
 const NO_VHOST = /^Expected ConnectionOpenOk; got <ConnectionClose/
-const HUNG_UP = /^Socket closed abruptly/
+// Whether the driver hears of it first, or writes once more.
+const HUNG_UP = /^(Socket closed abruptly|write (EPIPE|ECONNRESET)$)/
 const UNTRUSTED =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED|PACKET_LENGTH|TLSV1))/
 const FATAL = new Set([

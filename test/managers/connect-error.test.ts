@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest'
+
+import { explained as explainAmqp } from '../../src/managers/amqplib/connect-error.ts'
+import { explained as explainRedis } from '../../src/managers/redis-protocol.ts'
+
+// Which of them a driver sees depends on whether the end of the socket reaches it before it writes.
+test.each([
+  ['Redis', explainRedis, ['Socket closed unexpectedly', 'Connection is closed.']],
+  [
+    'AMQP 0-9-1',
+    (error: unknown, address: string) => explainAmqp(error, address, '/'),
+    ['Socket closed abruptly during opening handshake'],
+  ],
+] as const)(
+  'a server that hangs up before it answered may be no %s, however the driver hears of it',
+  (name, explain, said) => {
+    for (const message of [...said, 'write EPIPE', 'write ECONNRESET']) {
+      const cause = new Error(message)
+      const error = explain(cause, 'host:1') as Error & { code: string }
+      expect(error.message).toMatch(
+        new RegExp(`^host:1 closed the connection before it answered: is it an? ${name} server\\?$`),
+      )
+      expect([error.code, error.cause]).toEqual(['NO_ANSWER', cause])
+    }
+    for (const other of [new Error('connect ECONNREFUSED'), new Error('read ECONNRESET'), 'text'])
+      expect(explain(other, 'host:1')).toBe(other)
+  },
+)
