@@ -54,7 +54,7 @@ export function drawings(
   const bars = (title: string, name: CaseName): string =>
     draw({
       title: { text: title, left: 'center', textStyle: { fontSize: 13 } },
-      grid: { left: 70, right: 20, top: 48, bottom: 40 },
+      grid: { left: 70, right: 20, top: 60, bottom: 40 },
       xAxis: { type: 'category', data: [...POOL_NAMES] },
       yAxis: { type: 'value' },
       series: [
@@ -77,8 +77,8 @@ export function drawings(
         left: 'center',
         textStyle: { fontSize: 13 },
       },
-      legend: { top: 24, itemGap: 24 },
-      grid: { left: 70, right: 30, top: 64, bottom: 48 },
+      legend: { top: 32, itemGap: 24 },
+      grid: { left: 70, right: 30, top: 72, bottom: 48 },
       xAxis: { type: 'value', name: 'seconds', nameLocation: 'middle', nameGap: 28, max: 8 },
       yAxis: { type: 'log', min: 1 },
       series: (['queueing', 'shedding'] as const).map((name) => ({
@@ -92,8 +92,8 @@ export function drawings(
     }),
     cost: draw({
       title: { text: 'One acquire and its release, ns', left: 'center', textStyle: { fontSize: 13 } },
-      legend: { top: 24, itemGap: 24 },
-      grid: { left: 60, right: 20, top: 64, bottom: 40 },
+      legend: { top: 32, itemGap: 24 },
+      grid: { left: 60, right: 20, top: 72, bottom: 40 },
       xAxis: { type: 'category', data: [...POOL_NAMES] },
       yAxis: { type: 'log', min: 10 },
       series: names.map((name) => ({
@@ -104,8 +104,8 @@ export function drawings(
     }),
     waiters: draw({
       title: { text: 'Serving one of so many waiters, ns', left: 'center', textStyle: { fontSize: 13 } },
-      legend: { top: 24, itemGap: 24 },
-      grid: { left: 70, right: 30, top: 64, bottom: 40 },
+      legend: { top: 32, itemGap: 24 },
+      grid: { left: 70, right: 30, top: 72, bottom: 40 },
       xAxis: { type: 'log', min: 10, max: 1_000_000 },
       yAxis: { type: 'log', min: 100 },
       series: POOL_NAMES.map((pool) => ({
