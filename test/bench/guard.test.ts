@@ -50,9 +50,9 @@ test('a checkout allocates no more than it does, and costs no more beside a bare
   expect(stderr).toBe('')
   const { ratio, bytes, perWaiter } = JSON.parse(stdout) as Record<string, number>
   console.log({ ratio, bytes, perWaiter })
-  expect(bytes).toBeLessThan(420)
-  expect(perWaiter).toBeLessThan(480)
-  expect(ratio).toBeLessThan(8)
+  expect(bytes).toBeLessThan(350)
+  expect(perWaiter).toBeLessThan(390)
+  expect(ratio).toBeLessThan(6)
 }, 70_000)
 
 test('the benchmark runs each case and names what it does not know', () => {
