@@ -35,6 +35,6 @@ export class Fitness<C> {
   needsCheck(slot: Slot<C>, now: number): boolean {
     const { testOnCheckOut, validationBypassMs } = this.#parts.options
     if (!testOnCheckOut) return false
-    return validationBypassMs === 0 || now - Math.max(slot.lastUsedAt, slot.checkedAt) >= validationBypassMs
+    return now - Math.max(slot.lastUsedAt, slot.checkedAt) >= validationBypassMs
   }
 }

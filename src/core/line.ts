@@ -4,16 +4,15 @@ export interface LineItem {
   place: number
 }
 
-// So many gaps are not worth closing, and so much room is worth keeping while nobody is in line.
+// So many gaps are not worth closing.
 const SLACK = 64
-const MOST_ROOM = 4_096
 
 /**
  * First in, first out, and anybody may leave: O(1) each, over time. An array with gaps and not a linked list, whose
  * pointers cost the garbage collector more than all the rest of a waiting caller.
  */
 export class Line<T extends LineItem> {
-  #items: (T | undefined)[] = []
+  readonly #items: (T | undefined)[] = []
   // The first item, or the end.
   #head = 0
   #end = 0
@@ -47,7 +46,6 @@ export class Line<T extends LineItem> {
     if (this.#size === 0) {
       this.#head = 0
       this.#end = 0
-      if (this.#items.length > MOST_ROOM) this.#items = []
       return
     }
     while (this.#items[this.#head] === undefined) this.#head++

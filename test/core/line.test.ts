@@ -57,6 +57,7 @@ test('gaps are closed: a line whose head stays takes no more room however many c
 test('a line that was long and drained begins anew', () => {
   const { line, items } = filled(10_000)
   for (const item of items) line.remove(item)
+  expect(line.first()).toBeUndefined()
   const next = { name: 1, place: -1 }
   line.add(next)
   expect(next.place).toBe(0)

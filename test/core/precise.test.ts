@@ -538,3 +538,56 @@ test('a lifetime is shortened by chance, by its jitter at the most', async () =>
     expect((await pool.acquire()).connection.id).toBe(2)
   }
 })
+
+test('without testOnCheckOut nobody is checked, those neither who waited for an idle connection', async () => {
+  const { pool, manager, clock } = make({ maxSize: 1, testOnCheckOut: false })
+  ;(await pool.acquire()).release()
+  await clock.advance(10_000)
+  pool.pause()
+  const waiting = pool.acquire()
+  pool.resume()
+  ;(await waiting).release()
+  expect(manager.calls.isValid).toBe(0)
+})
+
+test('a connection that was checked while it was idle is not checked again within validationBypassMs', async () => {
+  const { pool, manager, clock } = make({ maxSize: 1, keepaliveMs: 400, validationBypassMs: 500 })
+  ;(await pool.acquire()).release()
+  await clock.advance(900)
+  const checks = manager.calls.isValid
+  expect(checks).toBeGreaterThan(0)
+  ;(await pool.acquire()).release()
+  expect(manager.calls.isValid).toBe(checks)
+})
+
+test('a pool that shrinks closes those first that were idle for the longest', async () => {
+  const { pool, clock } = make({ maxSize: 3 })
+  const leases = [await pool.acquire(), await pool.acquire(), await pool.acquire()]
+  for (const lease of leases) {
+    lease.release()
+    await clock.advance(10)
+  }
+  await pool.resize({ maxSize: 1 })
+  expect(pool.look().connections.map(({ connection }) => connection)).toEqual([3])
+})
+
+test('a close that takes too long is reported by its name and limit', async () => {
+  const { pool, manager, clock, errors } = make({ maxSize: 1, closeTimeoutMs: 50 })
+  manager.always.close = 'never'
+  ;(await pool.acquire()).destroy()
+  await clock.advance(50)
+  expect(errors).toMatchObject([
+    { code: 'CLOSE_FAILED', message: expect.stringContaining('close took longer than 50 ms') },
+  ])
+})
+
+test('a lease that was closed by force is no leak any more', async () => {
+  const { pool, manager, clock, errors } = make({ maxSize: 1, leakThresholdMs: 100, closeTimeoutMs: 400 })
+  manager.always.close = 'never'
+  await pool.acquire()
+  const closed = pool.close({ timeoutMs: 50 })
+  await clock.advance(300)
+  expect(errors).toEqual([])
+  await clock.advance(200)
+  expect(await closed).toEqual({ closed: 0, abandoned: 1 })
+})
