@@ -246,6 +246,45 @@ test('waiters: the soonest of ordered and unordered deadlines, those without one
   expect([waiters.head(), waiters.size]).toEqual([never, 1])
 })
 
+test('waiters: who retries ranks first, nobody of another priority counts, and none is counted beyond the limit', () => {
+  const waiters = new Waiters<object>()
+  const waiter = (freshSince: number) =>
+    new Waiter<object>(
+      () => {},
+      () => {},
+      0,
+      100,
+      freshSince,
+    )
+  const [first, second, retry, low] = [waiter(0), waiter(0), waiter(7), waiter(0)]
+  waiters.add(low, 1)
+  for (const each of [first, second, retry]) waiters.add(each, 0)
+  expect([first.place, waiter(0).place, waiter(0).heapIndex]).toEqual([0, -1, -1])
+  expect([retry, first, second, low].map((each) => waiters.rankOf(each, 10))).toEqual([0, 1, 2, 3])
+  expect([retry, first, second, low].map((each) => waiters.rankOf(each, 1))).toEqual([0, 1, 1, 1])
+  for (const each of [retry, first, second]) waiters.remove(each)
+  expect([waiters.rankOf(low, 10), waiters.head()]).toEqual([0, low])
+  waiters.remove(low)
+  expect(waiters.rankOf(low, 10)).toBe(0)
+})
+
+test('waiters: once those whose deadlines were in order have left, an earlier deadline is in order again', () => {
+  const waiters = new Waiters<object>()
+  const waiter = (timeoutMs: number) =>
+    new Waiter<object>(
+      () => {},
+      () => {},
+      0,
+      timeoutMs,
+      0,
+    )
+  const [late, early] = [waiter(300), waiter(100)]
+  waiters.add(late, 0)
+  waiters.remove(late)
+  waiters.add(early, 0)
+  expect([waiters.soonest(), early.heapIndex]).toEqual([early, -1])
+})
+
 test('calls: a limit of Infinity makes no timer; one that was given up says so; a late value goes to whoever closes it', async () => {
   const clock = new VirtualClock()
   const calls = new Calls(clock, new Events('x', 1), undefined)
