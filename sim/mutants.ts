@@ -189,8 +189,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a connection that broke while it was reset is handed on',
     seenIn: 'this pool, found by the simulation',
     file: 'circulation.ts',
-    from: 'const reason = isHandedOn ? this.#unfit(slot, this.#recent()) : undefined',
-    to: 'const reason = isHandedOn ? undefined : undefined',
+    from: 'if (!isHandedOn) return this.#offer(slot, isProven)',
+    to: 'return this.#offer(slot, isProven)',
   },
   {
     name: 'a hook that refuses a connection is not heard',

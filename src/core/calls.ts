@@ -15,6 +15,17 @@ export class TimeLimitError extends Error {
   }
 }
 
+/** One call into user code. */
+export interface BoundedCall<T> {
+  /** In its errors. */
+  readonly what: string
+  /** Infinity: none. */
+  readonly limitMs: number
+  readonly run: (signal: AbortSignal) => T | PromiseLike<T>
+  /** Whose signal it gets; default: one of its own. */
+  readonly controller?: AbortController
+}
+
 function nothing(): void {}
 
 /**
@@ -44,12 +55,7 @@ export class Calls {
    * `signal` is aborted; a value that arrives after that, or after the call was given up, goes to `late`. Returns how to give it up.
    */
   bounded<T>(
-    call: {
-      what: string
-      limitMs: number
-      run: (signal: AbortSignal) => T | PromiseLike<T>
-      controller?: AbortController
-    },
+    call: BoundedCall<T>,
     done: (outcome: Outcome<T>) => void,
     late: (value: T) => void = nothing,
   ): () => void {
@@ -89,7 +95,7 @@ export class Calls {
 
   #wait<T>(
     result: PromiseLike<T>,
-    call: { what: string; limitMs: number },
+    call: BoundedCall<T>,
     controller: AbortController,
     done: (outcome: Outcome<T>) => void,
     late: (value: T) => void,

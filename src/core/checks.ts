@@ -1,4 +1,4 @@
-import { type Outcome, TimeLimitError } from './calls.ts'
+import { type BoundedCall, type Outcome, TimeLimitError } from './calls.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { Parts } from './parts.ts'
 import { type Slot, SlotState } from './slot.ts'
@@ -69,14 +69,10 @@ export class Checks<C> {
 
   /** At return: the manager's reset, then the hook afterRelease. */
   clean(slot: Slot<C>, error: unknown): void {
-    const { afterRelease, validationTimeoutMs: limitMs } = this.#parts.options
+    const { manager, options } = this.#parts
+    const { afterRelease, validationTimeoutMs: limitMs } = options
     const { connection } = slot
-    const { manager } = this.#parts
-    const steps: {
-      what: string
-      limitMs: number
-      run: (signal: AbortSignal) => boolean | void | PromiseLike<boolean | void>
-    }[] = []
+    const steps: BoundedCall<boolean | void>[] = []
     if (afterRelease !== undefined)
       steps.push({ what: 'afterRelease', limitMs, run: () => afterRelease(connection, error) })
     if (manager.reset !== undefined)
@@ -98,11 +94,7 @@ export class Checks<C> {
   }
 
   /** A call for one connection. What comes of it after the connection was closed meanwhile is nobody's business. */
-  call<T>(
-    slot: Slot<C>,
-    call: { what: string; limitMs: number; run: (signal: AbortSignal) => T | PromiseLike<T> },
-    done: (outcome: Outcome<T>) => void,
-  ): void {
+  call<T>(slot: Slot<C>, call: BoundedCall<T>, done: (outcome: Outcome<T>) => void): void {
     const { state } = slot
     let isSettled = false
     const abandon = this.#parts.calls.bounded(call, (outcome) => {

@@ -8,7 +8,7 @@ import { Fitness } from './fitness.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { acquiredHere, Leaks } from './leaks.ts'
 import { Lease } from './lease.ts'
-import type { ConnectionManager, ServerInfo } from './manager.ts'
+import type { ConnectionManager } from './manager.ts'
 import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
 import type { Parts } from './parts.ts'
 import { Queue } from './queue.ts'
@@ -67,9 +67,10 @@ export class Circulation<C> implements Parts<C> {
     this.#checks = new Checks(this, {
       offer: (slot, isProven) => this.#offerAgain(slot, isProven),
       prepared: (slot) => {
-        const reason = this.#unfit(slot, this.#recent())
+        const now = this.#handOverTime()
+        const reason = this.#unfit(slot, now)
         if (reason !== undefined) this.#discard(slot, reason)
-        else this.#deliver(slot, this.options.clock.now())
+        else this.#deliver(slot, now)
       },
       cleaned: (slot) => {
         slot.lastUsedAt = this.#recent()
@@ -121,14 +122,6 @@ export class Circulation<C> implements Parts<C> {
     }
   }
 
-  get wantsTrace(): boolean {
-    return this.#leaks !== undefined
-  }
-
-  get server(): ServerInfo | undefined {
-    return this.manager.server
-  }
-
   /** Where the lease of a slot was acquired, if that is remembered. */
   traceOf(slot: Slot<C>): Error | undefined {
     return this.#leaks?.traceOf(slot)
@@ -151,7 +144,7 @@ export class Circulation<C> implements Parts<C> {
     if (this.closed) return queue.refuse(this.reports.closed())
     const signal = options?.signal
     if (signal?.aborted === true) return queue.refuseAborted(signal.reason)
-    const trace = this.wantsTrace ? acquiredHere() : undefined
+    const trace = this.#leaks && acquiredHere()
     if (!fresh && this.options.beforeAcquire === undefined) {
       const lease = this.#takeReady(this.options.testOnCheckOut, trace)
       if (lease !== undefined) {
@@ -167,7 +160,7 @@ export class Circulation<C> implements Parts<C> {
   /** A lease of an idle connection that needs no check that waits. */
   tryAcquire(): Lease<C> | undefined {
     const { beforeAcquire, queueStrategy, validationTimeoutMs } = this.options
-    const trace = this.wantsTrace ? acquiredHere() : undefined
+    const trace = this.#leaks && acquiredHere()
     if (beforeAcquire === undefined) return this.#takeReady(false, trace)
     for (;;) {
       const slot = this.#isHalted() ? undefined : this.slots.peekIdle(queueStrategy)
@@ -202,7 +195,7 @@ export class Circulation<C> implements Parts<C> {
   /** A connection comes back. */
   giveBack(slot: Slot<C>, error: unknown, lease: Lease<C>): void {
     if (slot.state !== SlotState.leased) return
-    const now = this.queue.size > 0 ? this.options.clock.now() : this.#recent()
+    const now = this.#handOverTime()
     this.#released(slot, now, lease)
     const reason = this.#unfit(slot, now, error)
     if (reason !== undefined) this.#discard(slot, reason)
@@ -292,6 +285,11 @@ export class Circulation<C> implements Parts<C> {
     this.#leaks?.stop()
   }
 
+  // Exact for who is served; where nobody waits, an old time only delays housekeeping.
+  #handOverTime(): number {
+    return this.queue.size > 0 ? this.options.clock.now() : this.#recent()
+  }
+
   #isHalted(withQueue = false): boolean {
     return this.paused || this.closed || this.slots.hasSurplus || (!withQueue && this.queue.size > 0)
   }
@@ -337,14 +335,16 @@ export class Circulation<C> implements Parts<C> {
   // One that was waited for may have broken meanwhile. Where it rests, or beforeAcquire comes, hasBroken is asked later.
   #offerAgain(slot: Slot<C>, isProven: boolean): void {
     const isHandedOn = this.queue.size > 0 && this.options.beforeAcquire === undefined
-    const reason = isHandedOn ? this.#unfit(slot, this.#recent()) : undefined
-    if (reason === undefined) this.#offer(slot, isProven)
+    if (!isHandedOn) return this.#offer(slot, isProven)
+    const now = this.#handOverTime()
+    const reason = this.#unfit(slot, now)
+    if (reason === undefined) this.#place(slot, now, isProven)
     else this.#discard(slot, reason)
   }
 
   // A connection that nobody holds goes to the caller at the head, or rests. `isProven`: just opened or checked.
   #offer(slot: Slot<C>, isProven: boolean): void {
-    const now = this.#recent()
+    const now = this.#handOverTime()
     const reason =
       slot.lost ||
       this.closed ||
@@ -354,7 +354,7 @@ export class Circulation<C> implements Parts<C> {
         ? this.#unfit(slot, now)
         : undefined
     if (reason !== undefined) return this.#discard(slot, reason)
-    this.#place(slot, this.queue.size > 0 ? this.options.clock.now() : now, isProven)
+    this.#place(slot, now, isProven)
   }
 
   // One that is fit goes to the caller at the head, or rests.
@@ -386,8 +386,8 @@ export class Circulation<C> implements Parts<C> {
     const waiter = this.paused ? undefined : this.queue.next(now)
     if (waiter === undefined) return this.#rest(slot)
     if (slot.checkedTick < waiter.freshSince) return this.#checks.validate(slot, 'checkout')
-    const lease = this.#lease(slot, now, waiter.trace, Math.max(0, now - waiter.queuedAt))
-    this.queue.serve(waiter, lease, now)
+    const waitMs = Math.max(0, now - waiter.queuedAt)
+    this.queue.serve(waiter, this.#lease(slot, now, waiter.trace, waitMs), waitMs)
   }
 
   #lost(slot: Slot<C>): void {

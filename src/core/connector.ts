@@ -143,8 +143,7 @@ export class Connector<C> {
   // that are open serve it while the others are still being opened.
   get #burst(): number {
     const { maxConnecting } = this.#parts.options
-    const { idle, inUse } = this.#parts.slots
-    return maxConnecting < Infinity ? maxConnecting : Math.max(LEAST_BURST, idle + inUse)
+    return maxConnecting < Infinity ? maxConnecting : Math.max(LEAST_BURST, this.#parts.slots.open)
   }
 
   #open(): void {

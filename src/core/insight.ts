@@ -75,7 +75,7 @@ export function lookInto<C>(circulation: Circulation<C>): PoolInsight {
   return {
     poolId: events.poolId,
     state: circulation.state(),
-    server: circulation.server,
+    server: circulation.manager.server,
     connections: [...Array.from(slots.all(), describe), ...attempts],
     connectError: connector.lastError,
     retryInMs: connector.retryInMs,

@@ -107,8 +107,7 @@ export class Queue<C> {
   }
 
   /** The caller gets its lease. */
-  serve(waiter: Waiter<C>, lease: Lease<C>, now: number): number {
-    const waitedMs = Math.max(0, now - waiter.queuedAt)
+  serve(waiter: Waiter<C>, lease: Lease<C>, waitedMs: number): void {
     this.#leave(waiter)
     if (waiter === this.#joining) {
       this.counts.direct++
@@ -117,7 +116,6 @@ export class Queue<C> {
       this.waits.record(waitedMs)
     }
     waiter.resolve(lease)
-    return waitedMs
   }
 
   /** Fails the caller at the head. False: nobody waits. */

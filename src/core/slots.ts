@@ -64,6 +64,11 @@ export class Slots<C> {
     return this.#count(checking) + this.#count(suspect) + this.#count(leased) + this.#count(returning)
   }
 
+  /** Open, and not being closed. */
+  get open(): number {
+    return this.idle + this.inUse
+  }
+
   get suspects(): number {
     return this.#count(SlotState.suspect)
   }

@@ -4,7 +4,7 @@ import type { PoolState, PoolStatistics } from './state.ts'
 /** The pool at this instant: a copy of its counts. */
 export function snapshot<C>({ slots, queue, paused, closed }: Circulation<C>): PoolState {
   return {
-    connections: slots.idle + slots.inUse,
+    connections: slots.open,
     idle: slots.idle,
     inUse: slots.inUse,
     opening: slots.opening,
