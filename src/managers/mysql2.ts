@@ -11,6 +11,9 @@ import {
   serverOf,
 } from './mysql-protocol.ts'
 import { watchStatus, type WatchedCore } from './mysql2-status.ts'
+import type { Mysql2Connection, Mysql2Driver } from './mysql2/driver.ts'
+
+export type { Mysql2Connection, Mysql2Driver } from './mysql2/driver.ts'
 
 /** What a connection is brought back to when it is returned. */
 export type Mysql2Reset = 'none' | 'rollback' | 'reset'
@@ -336,20 +339,4 @@ interface Core extends WatchedCore {
   readonly _isMariaDB?: boolean
   readonly _fatalError?: unknown
   readonly _protocolError?: unknown
-}
-
-/** The part of 'mysql2/promise', or of 'mysql2', that is used. */
-export interface Mysql2Driver<C extends object> {
-  // The driver's own config type is wider in some places and narrower in others than any that could be written here.
-  createConnection(config: never): C | Promise<C>
-}
-
-/** A connection of 'mysql2/promise', as far as it is known without the driver's types. */
-export interface Mysql2Connection {
-  query<R = Record<string, unknown>[]>(sql: string | object, values?: unknown): Promise<[R, unknown]>
-  execute<R = Record<string, unknown>[]>(sql: string | object, values?: unknown): Promise<[R, unknown]>
-  beginTransaction(): Promise<void>
-  commit(): Promise<void>
-  rollback(): Promise<void>
-  readonly threadId: number | null
 }

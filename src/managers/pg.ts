@@ -1,14 +1,8 @@
 import type { ConnectContext, ConnectionManager, ServerInfo } from '../core/manager.ts'
 import { loadDriver } from './driver.ts'
 import { destroySocket, type PgClient, type PgConfig, type PgDriver } from './pg/client.ts'
-import {
-  candidates,
-  connectToOne,
-  type HostOrder,
-  misconfigured,
-  type PgHost,
-  PgHostsError,
-} from './pg/hosts.ts'
+import { codeOf, isFatalError, isFatalMessage, isReadTimeout } from './pg/errors.ts'
+import { candidates, connectToOne, type HostOrder, misconfigured, type PgHost } from './pg/hosts.ts'
 import { serverOf } from './pg/server.ts'
 import { isStrict, misfit, roleOf, type TargetSessionAttrs, TARGETS } from './pg/target.ts'
 
@@ -67,20 +61,6 @@ const READ_ONLY_TRANSACTION = '25006'
 // How long an orderly end of a connection may take before its socket is destroyed.
 const GRACE_MS = 1_000
 const HOST_TIMEOUT_MS = 3_000
-// Errors that no retry will mend: authorization, no such database, no privilege, a certificate that is not trusted, and what
-// a config gets wrong.
-const FATAL_STATES = /^(28|3D000|42501|0A000|22023|42704)/
-const UNTRUSTED =
-  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED))/
-const MISCONFIGURED = new Set([
-  'ERR_INVALID_URL',
-  'ERR_INVALID_ARG_TYPE',
-  'ERR_INVALID_ARG_VALUE',
-  'ERR_SOCKET_BAD_PORT',
-  'MODULE_NOT_FOUND',
-  'ERR_MODULE_NOT_FOUND',
-])
-
 /** What the manager knows of a client beyond what the driver tells. */
 interface Health {
   broken: boolean
@@ -324,19 +304,6 @@ function isHost(value: Partial<PgHost> | null): boolean {
   return typeof host === 'string' && host !== '' && Number.isInteger(port) && port > 0 && port < 65_536
 }
 
-function isFatalError(error: unknown): boolean {
-  if (error instanceof PgHostsError) return error.hosts.every((each) => isFatalError(each.error))
-  const code = codeOf(error)
-  if (code !== undefined) return FATAL_STATES.test(code) || UNTRUSTED.test(code) || MISCONFIGURED.has(code)
-  // The driver's own errors of a wrong config have no code.
-  return error instanceof Error && /SASL|does not support SSL|password must be a string/i.test(error.message)
-}
-
-function codeOf(error: unknown): string | undefined {
-  const code = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined
-  return typeof code === 'string' ? code : undefined
-}
-
 async function run(client: PgClient, statements: readonly string[]): Promise<boolean> {
   for (const statement of statements) await client.query(statement)
   return true
@@ -344,15 +311,4 @@ async function run(client: PgClient, statements: readonly string[]): Promise<boo
 
 function isBusy(client: PgClient): boolean {
   return (client._activeQuery ?? null) !== null || (client._queryQueue?.length ?? 0) > 0
-}
-
-// The driver's query_timeout: whether the server is slow or gone, its answer is still due, so nobody can use the connection.
-function isReadTimeout(error: unknown): boolean {
-  return error instanceof Error && error.message === 'Query read timeout'
-}
-
-function isFatalMessage(error: unknown): boolean {
-  if (typeof error !== 'object' || error === null) return false
-  const { severity } = error as { severity?: unknown }
-  return severity === 'FATAL' || severity === 'PANIC'
 }
