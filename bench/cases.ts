@@ -2,6 +2,7 @@ import { type Clock, Pool } from '../dist/index.js'
 import { PgManager } from '../dist/managers/pg.js'
 import pg from 'pg'
 
+import { median } from './median.ts'
 import { type BenchPool, connectionOf, makePool, makePoolOf, type PoolName } from './pools.ts'
 
 /** One thing that is measured. */
@@ -32,7 +33,7 @@ async function perOperation(operations: number, work: () => Promise<unknown>): P
     await work()
     if (run >= 2) times.push(((performance.now() - startedAt) * 1e6) / operations)
   }
-  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] as number
+  return median(times)
 }
 
 // So many that the pool's own work is slow beyond them: they are left out, as a run would take minutes.
@@ -104,7 +105,7 @@ const aborts = (order: 'newest first' | 'at random'): Case => ({
       await Promise.all(waits)
       await pool.close({ timeoutMs: 0 })
     }
-    return ratios.toSorted((a, b) => a - b)[3] as number
+    return median(ratios)
   },
 })
 
@@ -233,7 +234,7 @@ export const CASES: Readonly<Record<CaseName, Case>> = {
         ]
         ratios.push(byRun / byHand)
       }
-      return ratios.toSorted((a, b) => a - b)[4] as number
+      return median(ratios)
     },
   },
   query: {
@@ -364,7 +365,7 @@ async function realQueries(name: PoolName): Promise<number> {
     await Promise.all(Array.from({ length: callers }, caller))
     if (round >= 2) costs.push(cpuNs(before) / 1_000 / (callers * each))
   }
-  return costs.toSorted((a, b) => a - b)[3] as number
+  return median(costs)
 }
 
 async function loop(pool: BenchPool<unknown>, times: number): Promise<void> {

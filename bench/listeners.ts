@@ -1,6 +1,7 @@
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 
 import { CHANNELS, type ConnectionManager, Pool, TRACING_CHANNELS } from '../src/index.ts'
+import { median } from './median.ts'
 
 // What a checkout costs with nobody listening, and with listeners, beside a bare array of free connections: interleaved rounds in one process,
 // so that a noisy machine slows all alike. An own loop and not mitata: it would run one case after the other.
@@ -58,8 +59,6 @@ for (let round = 0; round <= ROUNDS; round++) {
   }
 }
 await pool.close()
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 const limit = median(nanoseconds['bare array'] ?? [])
 console.log(`acquire and release on the idle path, medians of ${ROUNDS} rounds, Node ${process.version}`)
 for (const [name, values] of Object.entries(nanoseconds)) {

@@ -2,10 +2,11 @@
 // npm run test:runtimes -- [--core] [name …]. --core: without the managers.
 // The runtimes come from npm, at the versions below, into a folder that is kept.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
+import { readResults, type TestResults } from './test-results.ts'
 import { runInWorkerd } from './test-workerd.ts'
 
 interface Runtime {
@@ -84,7 +85,7 @@ function main(argv: string[]): number {
   return lines.every(({ isGreen }) => isGreen) ? 0 : 1
 }
 
-function run(runtime: Runtime, isCoreOnly: boolean): { text: string; isGreen: boolean } {
+function run(runtime: Runtime, isCoreOnly: boolean): TestResults {
   const binary = install(runtime)
   const results = join(CACHE, `${runtime.name}.json`)
   const { withoutFiles = [], without = [] } = runtime
@@ -104,14 +105,7 @@ function run(runtime: Runtime, isCoreOnly: boolean): { text: string; isGreen: bo
     ],
     { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...runtime.env }, timeout: 300_000 },
   )
-  const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(results, 'utf8')) as {
-    numPassedTests: number
-    numFailedTests: number
-    numPendingTests: number
-  }
-  // Green without a test that ran would say nothing.
-  const isGreen = status === 0 && numFailedTests === 0 && numPassedTests > 0
-  return { text: `${numPassedTests} passed, ${numFailedTests} failed, ${numPendingTests} skipped`, isGreen }
+  return readResults(results, status)
 }
 
 /** The path of its binary, which is installed if it is not there. */

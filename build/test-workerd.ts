@@ -2,6 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+import { readResults, type TestResults } from './test-results.ts'
+
 const PLUGIN = { '@cloudflare/vitest-plugin': '1.5.0' }
 
 // Left out, and why: processes, the garbage collector, a terminal and a real server are not there; with a turn of the event loop
@@ -21,7 +23,7 @@ export default defineConfig({
 `
 
 /** Runs the tests of the core in workerd, the runtime of Cloudflare Workers: within a copy of them, where its tools are installed. */
-export function runInWorkerd(root: string, cache: string): { text: string; isGreen: boolean } {
+export function runInWorkerd(root: string, cache: string): TestResults {
   const folder = join(cache, 'workerd')
   mkdirSync(folder, { recursive: true })
   for (const part of ['src', 'test']) {
@@ -61,9 +63,5 @@ export function runInWorkerd(root: string, cache: string): { text: string; isGre
     ],
     { cwd: folder, stdio: 'inherit', timeout: 300_000 },
   )
-  const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(
-    readFileSync(results, 'utf8'),
-  ) as Record<string, number>
-  const isGreen = status === 0 && numFailedTests === 0 && Number(numPassedTests) > 0
-  return { text: `${numPassedTests} passed, ${numFailedTests} failed, ${numPendingTests} skipped`, isGreen }
+  return readResults(results, status)
 }

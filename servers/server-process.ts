@@ -68,8 +68,7 @@ export class ServerProcess {
     for (;;) {
       const up = await isUp()
       if (up === true) return
-      if (!isAlive(child) || performance.now() > deadline)
-        throw new Error(this.#log.trim().split('\n').slice(-LOG_LINES).join(' ') || String(up))
+      if (!isAlive(child) || performance.now() > deadline) throw new Error(this.#reason() || String(up))
       await delay(50)
     }
   }
@@ -103,6 +102,13 @@ export class ServerProcess {
     await this.stop()
     process.removeListener('exit', this.#killOnExit)
     await rm(this.#given.folder, { recursive: true, force: true })
+  }
+
+  // The last lines of its log; those that it calls errors, if there are any.
+  #reason(): string {
+    const lines = this.#log.trim().split('\n')
+    const errors = lines.filter((line) => line.includes('[ERROR]'))
+    return (errors.length > 0 ? errors : lines.slice(-LOG_LINES)).join(' ')
   }
 
   #signal(name: NodeJS.Signals): void {

@@ -1,5 +1,5 @@
 // Gathers the pages of the site from where the repository has them: VitePress wants all of them in one folder.
-import { cpSync, rmSync } from 'node:fs'
+import { cpSync, renameSync, rmSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 
 /** The repository. */
@@ -37,8 +37,7 @@ export function gather(): void {
   rmSync(PAGES, { recursive: true, force: true })
   cpSync(DOCS, PAGES, { recursive: true })
   for (const folder of ['model', 'integrations'])
-    cpSync(join(DOCS, folder, 'README.md'), join(PAGES, folder, 'index.md'))
-  for (const folder of ['model', 'integrations']) rmSync(join(PAGES, folder, 'README.md'))
+    renameSync(join(PAGES, folder, 'README.md'), join(PAGES, folder, 'index.md'))
   for (const [from, to] of Object.entries(FROM_ROOT))
     cpSync(join(ROOT, from), join(PAGES, to), { recursive: true })
 }

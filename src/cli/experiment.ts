@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { Histogram } from '../core/histogram.ts'
 import type { ConnectionManager } from '../core/manager.ts'
 import { Pool } from '../core/pool.ts'
@@ -126,8 +128,4 @@ function percentiles(histogram: Histogram): Percentiles {
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[sorted.length >> 1] ?? Number.NaN
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -65,17 +65,20 @@ export async function size(argv: readonly string[]): Promise<number> {
   const most = whole('max-size', values['max-size'], 1, 256) ?? 32
   const seconds = whole('seconds', values.seconds, 5, 600) ?? 30
   const processes = whole('processes', values.processes, 1, 1_000) ?? 1
-  if (!isLoopback(url) && !values.yes) await ask(callers, seconds)
+  if (!isLoopback(url) && !values.yes) await confirm(callers, seconds)
   const facts = await readFacts('size', url)
   const room = roomFor(facts)
   const sizes = ladder(Math.min(most, room))
   const statements = values.sql ?? [DEFAULT_SQL[engine]]
-  const { manager, work } = engine === 'postgres' ? postgres(url, statements) : mysql(url, statements)
+  const { manager, ask } = engine === 'postgres' ? postgres(url) : mysql(url)
+  let turn = 0
+  const work = (connection: Query): Promise<unknown> =>
+    ask(connection, statements[turn++ % statements.length] as string)
   const interrupted = new AbortController()
   const stop = (): void => interrupted.abort(new Error('interrupted'))
   process.once('SIGINT', stop)
   try {
-    await tryEach(manager, work, statements)
+    await tryEach(manager, ask, statements)
     if (!values.json)
       console.log(`${facts.engine}: ${callers} callers, ${seconds} s, sizes ${sizes.join(', ')}`)
     const measure = (points: readonly Point[], share: number): Promise<Result[]> => {
@@ -133,23 +136,21 @@ const DEFAULT_SQL = {
 
 interface Subject {
   readonly manager: ConnectionManager<Query>
-  readonly work: (connection: Query, statement?: string) => Promise<unknown>
+  readonly ask: (connection: Query, statement: string) => Promise<unknown>
 }
 
-function postgres(url: string, statements: readonly string[]): Subject {
+function postgres(url: string): Subject {
   const onConnect = async (client: Query): Promise<void> => {
     await client.query(`set default_transaction_read_only = on; set statement_timeout = ${STATEMENT_MS}`)
   }
-  let turn = 0
   return {
     manager: new PgManager({ connectionString: url, application_name: 'cenote size' }, { onConnect }),
     // The extended protocol takes one statement only, so that none can end the read-only transaction and begin another.
-    work: (client, statement = statements[turn++ % statements.length]) =>
-      client.query({ text: statement, queryMode: 'extended' }),
+    ask: (client, statement) => client.query({ text: statement, queryMode: 'extended' }),
   }
 }
 
-function mysql(url: string, statements: readonly string[]): Subject {
+function mysql(url: string): Subject {
   const onConnect = async (connection: Query): Promise<void> => {
     await connection.query('set session transaction read only')
     // MySQL's name for it, or MariaDB's, in milliseconds and in seconds.
@@ -157,24 +158,23 @@ function mysql(url: string, statements: readonly string[]): Subject {
       .query(`set session max_execution_time = ${STATEMENT_MS}`)
       .catch(() => connection.query(`set session max_statement_time = ${STATEMENT_MS / 1_000}`))
   }
-  let turn = 0
   return {
     manager: new Mysql2Manager(url, { onConnect }) as unknown as ConnectionManager<Query>,
-    work: (connection, statement = statements[turn++ % statements.length]) => connection.query(statement),
+    ask: (connection, statement) => connection.query(statement),
   }
 }
 
 // Before any load: a statement that is wrong, or writes, is told at once and by its text.
 async function tryEach(
   manager: Subject['manager'],
-  work: Subject['work'],
+  ask: Subject['ask'],
   statements: readonly string[],
 ): Promise<void> {
   const { signal } = new AbortController()
   const connection = await manager.connect({ signal, lost() {} })
   try {
     for (const statement of statements) {
-      await work(connection, statement).catch((cause: unknown) => {
+      await ask(connection, statement).catch((cause: unknown) => {
         throw new Error(`--sql '${statement}': ${(cause as Error).message}`, { cause })
       })
     }
@@ -193,7 +193,7 @@ function roomFor(facts: ServerFacts): number {
   return room
 }
 
-async function ask(callers: number, seconds: number): Promise<void> {
+async function confirm(callers: number, seconds: number): Promise<void> {
   const what = `the server is not on this machine: ${callers} callers would load it for ${seconds} s`
   if (!process.stdin.isTTY) throw new Error(`${what}. Allowed with --yes`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })

@@ -1,14 +1,10 @@
-import { execFile } from 'node:child_process'
-import { resolve } from 'node:path'
-
 import pg from 'pg'
 import { expect, inject, test } from 'vitest'
 
 import { hasPgBouncer, startPgBouncer } from '../../fleet/pgbouncer.ts'
 import { startPostgres } from '../../servers/postgres.ts'
 import { examine, type Plan, type ServerFacts } from '../../src/cli/doctor.ts'
-
-const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts')
+import { cenote } from './cenote.ts'
 
 const facts = (more: Partial<ServerFacts> = {}): ServerFacts => ({
   engine: 'PostgreSQL',
@@ -35,17 +31,6 @@ const plan = (more: Partial<Plan> = {}): Plan => ({
 })
 const said = (server: Partial<ServerFacts>, options: Partial<Plan> = {}): string[] =>
   examine(facts(server), plan(options)).map(({ severity, text }) => `${severity}: ${text}`)
-
-async function cenote(argv: string[], env: Record<string, string> = {}) {
-  return await new Promise<{ code: number; stdout: string; stderr: string }>((done) => {
-    execFile(
-      process.execPath,
-      [MAIN, ...argv],
-      { env: { ...process.env, ...env } },
-      (error, stdout, stderr) => done({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    )
-  })
-}
 
 test('what fits is not talked about', () => {
   expect(said({})).toEqual([])

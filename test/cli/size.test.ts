@@ -1,7 +1,6 @@
-import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 
 import pg from 'pg'
 import { expect, inject, test } from 'vitest'
@@ -9,8 +8,8 @@ import { expect, inject, test } from 'vitest'
 import { bearableLoad, findKnee, ladder, type Result } from '../../src/cli/knee.ts'
 import { isLoopback } from '../../src/cli/server-url.ts'
 import { drawChart, formatTable } from '../../src/cli/size-chart.ts'
+import { cenote } from './cenote.ts'
 
-const MAIN = resolve(import.meta.dirname, '../../src/cli/main.ts')
 const postgresUrl = inject('postgresUrl')
 const mysqlUrl = inject('mariadbUrl')
 
@@ -25,13 +24,7 @@ const at = (size: number, perSecond: number, p95 = size, more: Partial<Result> =
   ...more,
 })
 
-async function size(...argv: string[]) {
-  return await new Promise<{ code: number; stdout: string; stderr: string }>((done) => {
-    execFile(process.execPath, [MAIN, 'size', ...argv], (error, stdout, stderr) =>
-      done({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    )
-  })
-}
+const size = (...argv: string[]) => cenote(['size', ...argv])
 
 test('the knee is the smallest size that does nearly as much as any, and it is said why', () => {
   const results = [at(1, 1_000), at(2, 1_900), at(4, 2_900), at(8, 3_000), at(16, 2_800)]

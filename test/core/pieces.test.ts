@@ -12,6 +12,15 @@ import { Waiter, Waiters } from '../../src/core/waiters.ts'
 import { type Clock, Pool, PoolError, PoolOptionsError } from '../../src/index.ts'
 import { ScriptedManager, settle, VirtualClock } from '../../src/testing/index.ts'
 
+const waiter = (timeoutMs: number, freshSince = 0): Waiter<object> =>
+  new Waiter(
+    () => {},
+    () => {},
+    0,
+    timeoutMs,
+    freshSince,
+  )
+
 test('overload: who is admitted, at each limit', () => {
   const it = new Overload({ targetMs: 10, intervalMs: 100 }, 1_000)
   // The first opens an interval, whatever it waited.
@@ -217,14 +226,6 @@ test('a slot begins leased to nobody, in no heap, not retiring; a gone one goes 
 
 test('waiters: the soonest of ordered and unordered deadlines, those without one never, and no level is kept for nobody', () => {
   const waiters = new Waiters<object>()
-  const waiter = (timeoutMs: number) =>
-    new Waiter<object>(
-      () => {},
-      () => {},
-      0,
-      timeoutMs,
-      0,
-    )
   const [late, early, never, same] = [waiter(300), waiter(100), waiter(Infinity), waiter(300)]
   for (const each of [late, early, never, same]) waiters.add(each, 0)
   expect(waiters.soonest()).toBe(early)
@@ -248,18 +249,10 @@ test('waiters: the soonest of ordered and unordered deadlines, those without one
 
 test('waiters: who retries ranks first, nobody of another priority counts, and none is counted beyond the limit', () => {
   const waiters = new Waiters<object>()
-  const waiter = (freshSince: number) =>
-    new Waiter<object>(
-      () => {},
-      () => {},
-      0,
-      100,
-      freshSince,
-    )
-  const [first, second, retry, low] = [waiter(0), waiter(0), waiter(7), waiter(0)]
+  const [first, second, retry, low] = [waiter(100), waiter(100), waiter(100, 7), waiter(100)]
   waiters.add(low, 1)
   for (const each of [first, second, retry]) waiters.add(each, 0)
-  expect([first.place, waiter(0).place, waiter(0).heapIndex]).toEqual([0, -1, -1])
+  expect([first.place, waiter(100).place, waiter(100).heapIndex]).toEqual([0, -1, -1])
   expect([retry, first, second, low].map((each) => waiters.rankOf(each, 10))).toEqual([0, 1, 2, 3])
   expect([retry, first, second, low].map((each) => waiters.rankOf(each, 1))).toEqual([0, 1, 1, 1])
   for (const each of [retry, first, second]) waiters.remove(each)
@@ -270,14 +263,6 @@ test('waiters: who retries ranks first, nobody of another priority counts, and n
 
 test('waiters: once those whose deadlines were in order have left, an earlier deadline is in order again', () => {
   const waiters = new Waiters<object>()
-  const waiter = (timeoutMs: number) =>
-    new Waiter<object>(
-      () => {},
-      () => {},
-      0,
-      timeoutMs,
-      0,
-    )
   const [late, early] = [waiter(300), waiter(100)]
   waiters.add(late, 0)
   waiters.remove(late)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { describe, expect, inject, test } from 'vitest'
 
-import { ROOT, runBlocks } from './run-blocks.ts'
+import { exports, ROOT, runBlocks, sourceOf } from './run-blocks.ts'
 
 const SERVERS = {
   DATABASE_URL: inject('postgresUrl'),
@@ -34,9 +34,6 @@ describe('every example in a doc comment runs as it stands and prints what it sa
 })
 
 test('every value that the package exports has an example', async () => {
-  const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-    exports: Record<string, string | { default: string }>
-  }
   const documented = new Set<string>()
   for (const file of withExample) {
     const text = readFileSync(join(ROOT, file), 'utf8')
@@ -48,8 +45,7 @@ test('every value that the package exports has an example', async () => {
   const lacking: string[] = []
   for (const [path, target] of Object.entries(exports)) {
     if (typeof target === 'string') continue
-    const source = target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')
-    for (const name of Object.keys((await import(join(ROOT, source))) as object))
+    for (const name of Object.keys((await import(join(ROOT, sourceOf(path)))) as object))
       if (!documented.has(name) && !HANDED_ON.test(`${path}: ${name}`)) lacking.push(`${path}: ${name}`)
   }
   expect(lacking).toEqual([])

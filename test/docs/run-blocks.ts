@@ -7,9 +7,12 @@ import { promisify } from 'node:util'
 import { expect } from 'vitest'
 
 export const ROOT: string = resolve(import.meta.dirname, '../..')
-const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-  exports: Record<string, string | { default: string }>
-}
+/** The sub-paths of the package. */
+export const exports: Readonly<Record<string, string | { default: string }>> = (
+  JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    exports: Record<string, string | { default: string }>
+  }
+).exports
 
 /** Runs each block of a page that is TypeScript, on the sources instead of the build, and compares what it prints. */
 export async function runBlocks(page: string, env: Record<string, string>): Promise<number> {
@@ -60,12 +63,17 @@ async function blocksOf(page: string): Promise<string[]> {
   return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code as string)
 }
 
+/** The source of a sub-path. */
+export function sourceOf(subPath: string): string {
+  const entry = exports[subPath]
+  if (entry === undefined || typeof entry === 'string') throw new Error(`there is no ${subPath} of cenote`)
+  return entry.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')
+}
+
 /** The same code, its imports of the package those of the sources, seen from two folders below `test`. */
 export function onSources(code: string): string {
   return code.replaceAll(/'cenote((?:\/[\w-]+)*)'/g, (_, path: string) => {
-    const entry = exports[`.${path}`]
-    if (entry === undefined || typeof entry === 'string') throw new Error(`there is no cenote${path}`)
-    return `'../../../${entry.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')}'`
+    return `'../../../${sourceOf(`.${path}`)}'`
   })
 }
 

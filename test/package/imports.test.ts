@@ -48,6 +48,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'managers/pg.ts': 'all',
     'node:fs/promises': 'all',
     'node:readline/promises': 'all',
+    'node:timers/promises': 'all',
     'node:util': 'all',
   },
   kysely: { '.': 'type', 'managers/pg.ts': 'all', kysely: 'all' },
