@@ -23,10 +23,12 @@ export class Signals {
   }
 }
 
+// Its watches are a list and no set: most signals have one, for which a set would be larger than all the rest.
 class Group {
   readonly #signal: AbortSignal
   readonly #groups: Map<AbortSignal, Group>
-  readonly #watches = new Set<Watch>()
+  #first: Watch | undefined = undefined
+  #last: Watch | undefined = undefined
 
   constructor(signal: AbortSignal, groups: Map<AbortSignal, Group>) {
     this.#signal = signal
@@ -34,29 +36,42 @@ class Group {
   }
 
   add(onAbort: (reason: unknown) => void): Watch {
-    if (this.#watches.size === 0) this.#signal.addEventListener('abort', this)
     const watch = new Watch(this, onAbort)
-    this.#watches.add(watch)
+    const last = this.#last
+    this.#last = watch
+    if (last === undefined) {
+      this.#first = watch
+      this.#signal.addEventListener('abort', this)
+    } else {
+      watch.previous = last
+      last.next = watch
+    }
     return watch
   }
 
-  remove(watch: Watch): void {
-    if (!this.#watches.delete(watch) || this.#watches.size > 0) return
+  remove({ previous, next }: Watch): void {
+    if (previous === undefined) this.#first = next
+    else previous.next = next
+    if (next === undefined) this.#last = previous
+    else next.previous = previous
+    if (this.#first !== undefined) return
     this.#signal.removeEventListener('abort', this)
     this.#groups.delete(this.#signal)
   }
 
   handleEvent(): void {
-    for (const watch of [...this.#watches]) {
-      this.remove(watch)
+    for (let watch = this.#first; watch !== undefined; watch = this.#first) {
+      watch.end()
       watch.onAbort(this.#signal.reason)
     }
   }
 }
 
 class Watch implements SignalWatch {
-  readonly #group: Group
   readonly onAbort: (reason: unknown) => void
+  previous: Watch | undefined = undefined
+  next: Watch | undefined = undefined
+  #group: Group | undefined
 
   constructor(group: Group, onAbort: (reason: unknown) => void) {
     this.#group = group
@@ -64,6 +79,8 @@ class Watch implements SignalWatch {
   }
 
   end(): void {
-    this.#group.remove(this)
+    const group = this.#group
+    this.#group = undefined
+    group?.remove(this)
   }
 }
