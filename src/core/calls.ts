@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { AsyncResource } from 'node:async_hooks'
 import { type Clock, LONGEST_DELAY_MS, type TimerHandle } from './clock.ts'
 import type { Events } from './events.ts'
 
@@ -37,7 +37,8 @@ export class Calls {
   readonly clock: Clock
   readonly #events: Events
   readonly #onError: ((error: unknown) => void) | undefined
-  readonly #inPoolContext: <R>(call: () => R) => R = AsyncLocalStorage.snapshot()
+  // AsyncLocalStorage.snapshot() would do the same at five times the cost.
+  readonly #context = new AsyncResource('cenote.Pool')
 
   constructor(clock: Clock, events: Events, onError: ((error: unknown) => void) | undefined) {
     this.#events = events
@@ -45,7 +46,8 @@ export class Calls {
     this.clock = {
       now: () => clock.now(),
       // A timer made on behalf of a caller would keep that caller's async context alive.
-      setTimeout: (callback, delayMs) => this.#inPoolContext(() => clock.setTimeout(callback, delayMs)),
+      setTimeout: (callback, delayMs) =>
+        this.#context.runInAsyncScope(() => clock.setTimeout(callback, delayMs)),
       clearTimeout: (handle) => clock.clearTimeout(handle),
     }
   }
@@ -62,7 +64,7 @@ export class Calls {
     const controller = call.controller ?? new AbortController()
     let result: T | PromiseLike<T>
     try {
-      result = this.#inPoolContext(() => call.run(controller.signal))
+      result = this.#context.runInAsyncScope(() => call.run(controller.signal))
       if (!isThenable(result)) {
         done({ ok: true, value: result })
         return nothing

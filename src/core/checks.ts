@@ -69,21 +69,20 @@ export class Checks<C> {
 
   /** At return: the manager's reset, then the hook afterRelease. */
   clean(slot: Slot<C>, error: unknown): void {
-    const { manager, options } = this.#parts
+    const { manager, options, slots } = this.#parts
     const { afterRelease, validationTimeoutMs: limitMs } = options
-    const { connection } = slot
-    const steps: BoundedCall<boolean | void>[] = []
-    if (afterRelease !== undefined)
-      steps.push({ what: 'afterRelease', limitMs, run: () => afterRelease(connection, error) })
-    if (manager.reset !== undefined)
-      steps.push({ what: 'reset', limitMs, run: (signal) => manager.reset?.(connection, signal) })
-    this.#parts.slots.return(slot)
-    const next = (): void => {
-      const step = steps.pop()
-      if (step === undefined) return this.#on.cleaned(slot)
-      this.call(slot, step, (outcome) => (this.accepts(outcome) ? next() : this.#refuse(slot)))
+    slots.return(slot)
+    const hook = (): void => {
+      if (afterRelease === undefined) return this.#on.cleaned(slot)
+      const call = { what: 'afterRelease', limitMs, run: () => afterRelease(slot.connection, error) }
+      this.#step(slot, call, () => this.#on.cleaned(slot))
     }
-    next()
+    if (manager.reset === undefined) return hook()
+    this.#step(
+      slot,
+      { what: 'reset', limitMs, run: (signal) => manager.reset?.(slot.connection, signal) },
+      hook,
+    )
   }
 
   /** Whether a hook lets its connection pass; its failure is reported. */
@@ -104,6 +103,10 @@ export class Checks<C> {
       if (slot.state === state) done(outcome)
     })
     if (!isSettled) slot.abandon = abandon
+  }
+
+  #step(slot: Slot<C>, call: BoundedCall<boolean | void>, next: () => void): void {
+    this.call(slot, call, (outcome) => (this.accepts(outcome) ? next() : this.#refuse(slot)))
   }
 
   #refuse(slot: Slot<C>): void {
