@@ -16,6 +16,10 @@ import { Overload } from './overload.ts'
 import type { PoolState } from './state.ts'
 import { Waiter, Waiters } from './waiters.ts'
 
+// So many time-outs at once: then their callers see to their errors, which the garbage collector would have to carry along
+// until the last is made.
+const TIMEOUTS_AT_ONCE = 256
+
 /** What is on its way to the head of the queue. */
 export interface Supply {
   readonly inCheck: number
@@ -185,9 +189,13 @@ export class Queue<C> {
     // The stack would be the timer's, and costs more than all the rest.
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = 0
-    for (;;) {
+    for (let left = TIMEOUTS_AT_ONCE; ; left--) {
       const waiter = this.#waiters.soonest()
       if (waiter === undefined || waiter.deadline > now) break
+      if (left === 0) {
+        queueMicrotask(() => this.#expire())
+        break
+      }
       const phase = this.#phaseOf(waiter)
       this.counts.timedOut++
       this.#leave(waiter)

@@ -591,3 +591,26 @@ test('a lease that was closed by force is no leak any more', async () => {
   await clock.advance(200)
   expect(await closed).toEqual({ closed: 0, abandoned: 1 })
 })
+
+test('however many time out together, each does at its time and in its order, and the first hear of it before the last', async () => {
+  const { pool, clock } = make({ maxSize: 1, acquireTimeoutMs: 500 })
+  const { stackTraceLimit } = Error
+  const held = await pool.acquire()
+  const heard: { n: number; waiting: number; at: number; stackTraceLimit: number }[] = []
+  for (let n = 0; n < 600; n++) {
+    pool.acquire().catch(() => {
+      const { waiting } = pool.state()
+      heard.push({ n, waiting, at: clock.now(), stackTraceLimit: Error.stackTraceLimit })
+    })
+  }
+  await clock.advance(100)
+  const later = pool.acquire()
+  await clock.advance(400)
+  expect(heard.map(({ n }) => n)).toEqual(Array.from({ length: 600 }, (_, n) => n))
+  expect(heard[0]).toMatchObject({ waiting: 601 - 256 })
+  expect(new Set(heard.map(({ at }) => at))).toEqual(new Set([1_000_500]))
+  expect(new Set(heard.map((each) => each.stackTraceLimit))).toEqual(new Set([stackTraceLimit]))
+  expect(pool.state()).toMatchObject({ waiting: 1 })
+  held.release()
+  ;(await later).release()
+})
