@@ -160,7 +160,7 @@ function judge(
   return [
     'busy',
     headWaitMs > LONG_MS ? 'problem' : 'notice',
-    `${all} ${leased.length === 1 ? 'is' : 'are'} in use and come back soon (the longest is held for ${duration(longest)}), but ${queue}: more work than connections. Raise maxSize if the server can take it, or send less.`,
+    `${all} ${leased.length === 1 ? 'is in use and comes' : 'are in use and come'} back soon (the longest is held for ${duration(longest)}), but ${queue}: more work than connections. Raise maxSize if the server can take it, or send less.`,
   ]
 }
 

@@ -192,7 +192,7 @@ const CASES: readonly [
     { connections: held(999), state: two },
     'busy',
     'problem',
-    'the only connection is in use and come back soon (the longest is held for 999 ms), but 2 callers wait, the first for 1 s: more work than connections. Raise maxSize if the server can take it, or send less.',
+    'the only connection is in use and comes back soon (the longest is held for 999 ms), but 2 callers wait, the first for 1 s: more work than connections. Raise maxSize if the server can take it, or send less.',
   ],
   [
     'healthy',
