@@ -39,12 +39,11 @@ class Group {
     const watch = new Watch(this, onAbort)
     const last = this.#last
     this.#last = watch
-    if (last === undefined) {
+    watch.previous = last
+    if (last !== undefined) last.next = watch
+    else {
       this.#first = watch
       this.#signal.addEventListener('abort', this)
-    } else {
-      watch.previous = last
-      last.next = watch
     }
     return watch
   }
