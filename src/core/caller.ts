@@ -1,5 +1,6 @@
-// The folder of the package's modules, as stacks show it; '' where a bundler put this file elsewhere.
-const OWN = /^(?:file:\/\/)?(.*\/)core\/caller\.[jt]s$/.exec(import.meta.url)?.[1] ?? ''
+// The folder of the package's modules, as stacks show it: of the sources, or of the built package; '' where a bundler put
+// this elsewhere.
+const OWN = /^(?:file:\/\/)?(.*\/)(?:core\/caller\.ts|chunks\/explain\.js)$/.exec(import.meta.url)?.[1] ?? ''
 const NODE = /\bnode:/
 // The pool's own functions, where their file does not tell.
 const POOL = /^\s+at (?:async )?(?:Circulation|Pool)\./

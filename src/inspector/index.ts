@@ -1,4 +1,4 @@
-import { livePools } from '../index.ts'
+import { livePools } from '../core/live-pools.ts'
 import { readAssets } from './assets.ts'
 import { checkOptions, type InspectOptions } from './options.ts'
 import { Recorder } from './recorder.ts'

@@ -1,15 +1,15 @@
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 
-import {
-  type AcquireEvent,
-  type AcquireTrace,
-  CHANNELS,
-  type LeakEvent,
-  type OpenErrorEvent,
-  type InsightSource,
-  type PoolEvent,
-  type ReleaseEvent,
-  TRACING_CHANNELS,
+import { CHANNELS } from '../core/channels.ts'
+import { TRACING_CHANNELS } from '../core/tracing.ts'
+import type {
+  AcquireEvent,
+  AcquireTrace,
+  InsightSource,
+  LeakEvent,
+  OpenErrorEvent,
+  PoolEvent,
+  ReleaseEvent,
 } from '../index.ts'
 import type { FLEET_CHANNEL, FleetEvent } from '../fleet/index.ts'
 import { Holders } from './holders.ts'

@@ -1,4 +1,5 @@
-import { type ConnectionInsight, explain, type InsightSource, type PoolState } from '../index.ts'
+import { explain } from '../core/explain.ts'
+import type { ConnectionInsight, InsightSource, PoolState } from '../index.ts'
 import { Lanes } from './lanes.ts'
 import {
   type ConnectFailures,

@@ -1,6 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
 
-import { type InsightSource, livePools, type PoolEvent, type ServerInfo } from '../index.ts'
+import { livePools } from '../core/live-pools.ts'
+import type { InsightSource, PoolEvent, ServerInfo } from '../index.ts'
 import { ATTRIBUTES } from './names.ts'
 
 /** The pools that are instrumented: those that were named, or all of the process. */

@@ -2,7 +2,8 @@ import { tracingChannel } from 'node:diagnostics_channel'
 
 import { context, type Span, SpanKind, SpanStatusCode, trace, type Tracer } from '@opentelemetry/api'
 
-import { type AcquireTrace, type OpenTrace, TRACING_CHANNELS } from '../index.ts'
+import { TRACING_CHANNELS } from '../core/tracing.ts'
+import type { AcquireTrace, OpenTrace } from '../index.ts'
 import { ATTRIBUTES } from './names.ts'
 import { describeServer, type Selection } from './selection.ts'
 import type { Subscriptions } from './subscriptions.ts'

@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 
-import { type ChannelPayloads, CHANNELS } from '../index.ts'
+import { CHANNELS } from '../core/channels.ts'
+import type { ChannelPayloads } from '../index.ts'
 
 type Listener = (message: unknown) => void
 

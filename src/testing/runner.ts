@@ -11,7 +11,10 @@ export interface TestRunner {
 export async function findRunner(): Promise<TestRunner> {
   const { describe, it } = globalThis as unknown as Partial<TestRunner>
   if (typeof describe === 'function' && typeof it === 'function') return { describe, it }
-  // The name is a variable: a package that is not installed is not looked for when this is compiled or bundled.
-  const name = process.env['VITEST'] === undefined ? 'node:test' : 'vitest'
+  return await load(process.env['VITEST'] === undefined ? 'node:test' : 'vitest')
+}
+
+// The name is an argument: a package that is not installed is not looked for when this is compiled or bundled.
+async function load(name: string): Promise<TestRunner> {
   return (await import(name)) as TestRunner
 }

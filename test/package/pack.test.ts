@@ -65,13 +65,16 @@ function importAll(project: string): Record<string, string> {
     }
     console.log(JSON.stringify(found))
     process.exit(0)`
-  const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+  return JSON.parse(runModule(project, script)) as Record<string, string>
+}
+
+function runModule(project: string, script: string): string {
+  return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
     cwd: join(folder, project),
     // Without this runner's own variables, by which cenote/testing would take itself for a part of it.
     env: { PATH: process.env['PATH'] },
     encoding: 'utf8',
   })
-  return JSON.parse(out) as Record<string, string>
 }
 
 test('the tarball holds what is built, and what a reader needs: nothing else', () => {
@@ -117,6 +120,19 @@ describe('in a fresh project', () => {
     const script = "console.log(Object.keys(require('cenote')).includes('Pool'))"
     const out = run(join(folder, 'bare'), process.execPath, '-e', script)
     expect(out.trim()).toBe('true')
+  })
+
+  test('whoever holds a connection is named, and not the package', () => {
+    const script = `
+      import { explain, Pool } from 'cenote'
+      import { ScriptedManager } from 'cenote/testing'
+      const pool = new Pool(new ScriptedManager(), { maxSize: 1, leakThresholdMs: 60_000 })
+      const createOrder = async () => await pool.acquire()
+      await createOrder()
+      pool.acquire().catch(() => {})
+      console.log(explain(pool).holders[0].by)
+      process.exit()`
+    expect(runModule('bare', script)).toMatch(/^createOrder \(/)
   })
 
   test('the command runs, and says which driver it lacks', () => {
