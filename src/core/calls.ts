@@ -38,7 +38,7 @@ export class Calls {
   readonly #events: Events
   readonly #onError: ((error: unknown) => void) | undefined
   // AsyncLocalStorage.snapshot() would do the same at five times the cost.
-  readonly #context = new AsyncResource('cenote.Pool')
+  readonly #context = new AsyncResource('cenote')
 
   constructor(clock: Clock, events: Events, onError: ((error: unknown) => void) | undefined) {
     this.#events = events
@@ -116,7 +116,6 @@ export class Calls {
     if (call.limitMs < Infinity) {
       timer = this.clock.setTimeout(
         () => {
-          if (settled) return
           const error = new TimeLimitError(call.what, call.limitMs)
           finish({ ok: false, error })
           controller.abort(error)

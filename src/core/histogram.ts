@@ -32,12 +32,13 @@ export class Histogram {
     let seen = 0
     let index = -1
     for (const part of parts) {
-      const rank = Math.max(1, Math.ceil(part * this.#count))
-      while (this.#count > 0 && seen < rank) {
+      // Of none there is no first.
+      const rank = Math.min(Math.max(1, Math.ceil(part * this.#count)), this.#count)
+      while (seen < rank) {
         index++
         seen += this.#buckets[index] as number
       }
-      values.push(this.#count === 0 ? 0 : Math.min(this.#max, upperEdgeMs(index)))
+      values.push(Math.min(this.#max, upperEdgeMs(index)))
     }
     return values
   }

@@ -30,8 +30,7 @@ export class Housekeeping<C> {
 
   /** A connection is idle: from now on there is something to sweep. */
   wake(): void {
-    if (!this.#alarm.isSet && this.#everyMs < Infinity)
-      this.#alarm.set(this.#parts.calls.clock.now() + this.#everyMs)
+    if (!this.#alarm.isSet) this.#alarm.set(this.#parts.calls.clock.now() + this.#everyMs)
   }
 
   stop(): void {
@@ -49,6 +48,7 @@ export class Housekeeping<C> {
 
   #sweepExpired(now: number): void {
     const { maxLifetimeMs } = this.#parts.options
+    // Where no replacement is wanted, nobody is looked at before his time.
     const aheadMs =
       this.#parts.slots.limits.minIdle === 0 ? 0 : Math.min(2 * this.#everyMs, maxLifetimeMs / 2)
     for (
@@ -60,8 +60,7 @@ export class Housekeeping<C> {
       this.#expiring.add(slot)
     }
     for (const slot of this.#expiring) {
-      const isOver = slot.state === SlotState.closing || slot.state === SlotState.gone
-      if (!isOver && slot.expiresAt > now) {
+      if (slot.expiresAt > now) {
         this.#parts.slots.retire(slot)
         continue
       }
@@ -81,7 +80,6 @@ export class Housekeeping<C> {
 
   #keepAlive(now: number): void {
     const { keepaliveMs } = this.#parts.options
-    if (keepaliveMs === Infinity) return
     for (const slot of this.#parts.slots.idleSlots()) {
       if (now - slot.lastUsedAt < keepaliveMs) return
       if (now - slot.checkedAt >= keepaliveMs) this.#actions.check(slot)

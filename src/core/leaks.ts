@@ -54,7 +54,6 @@ export class Leaks<C> {
   watch(lease: Lease<C>, slot: Slot<C>, trace: Error | undefined): void {
     const watched = { slot, uses: slot.uses, leasedAt: this.#clock.now(), trace }
     this.#registry?.register(lease, watched, lease)
-    if (this.#thresholdMs === Infinity) return
     this.#held.set(slot, watched)
     if (!this.#alarm.isSet) this.#alarm.set(watched.leasedAt + this.#thresholdMs)
   }

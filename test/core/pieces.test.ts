@@ -11,6 +11,7 @@ import { Slots } from '../../src/core/slots.ts'
 import { Waiter, Waiters } from '../../src/core/waiters.ts'
 import { type Clock, Pool, PoolError, PoolOptionsError } from '../../src/index.ts'
 import { ScriptedManager, settle, VirtualClock } from '../../src/testing/index.ts'
+import { heard } from './exact-pool.ts'
 
 const waiter = (timeoutMs: number, freshSince = 0): Waiter<object> =>
   new Waiter(
@@ -129,8 +130,12 @@ test('an alarm: one timer, left where it is when its time moves later, moved whe
 })
 
 test('an alarm that keeps the process alive does so while it is set, also for ever, and not after', () => {
-  const { clock, armed } = timers()
+  const { clock, armed, ring } = timers()
   const alarm = new Alarm(clock, true, () => {})
+  alarm.set(100)
+  alarm.clear()
+  ring(100)
+  expect(armed).toEqual([])
   alarm.set(Infinity)
   expect(armed.map(({ isRef }) => isRef)).toEqual([true])
   alarm.clear()
@@ -293,16 +298,22 @@ test('calls: a limit of Infinity makes no timer; one that was given up says so; 
   await clock.advance(50)
   expect(outcomes).toEqual([{ ok: false, error: new TimeLimitError('work', 50) }])
   expect(String(signals[1]?.reason)).toBe('TimeLimitError: work took longer than 50 ms')
+  const answered = call(100)
   gate.resolve(7)
   await settle()
   expect(late).toEqual([7, 7])
+  // One that has answered is not given up any more.
+  answered()
+  expect([outcomes.at(-1), signals[2]?.aborted, clock.timers]).toEqual([{ ok: true, value: 7 }, false, 0])
   // null and an object without a method then are values.
   for (const value of [null, {}, { then: 1 }, 'text'] as const) {
     const seen: unknown[] = []
     calls.bounded({ what: 'w', limitMs: 1, run: () => value as unknown }, (outcome) => seen.push(outcome))
     expect(seen).toEqual([{ ok: true, value }])
   }
-  calls.report(new Error('nobody is told'))
+  const failures = heard('error')
+  calls.report(new RangeError('nobody else is told'))
+  expect(failures).toEqual([{ error: 'RangeError' }])
 })
 
 test('leaks: how long, where, what to do; each once, in their order', async () => {

@@ -1,40 +1,12 @@
 // What exactly: each number, reason, order and word that a user may rely on and that no promise's own test looks at.
-import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 
-import { afterEach, expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 
 import { textOf } from '../../src/core/errors.ts'
-import { CHANNELS, Pool, PoolError, type PoolOptions } from '../../src/index.ts'
+import { Pool, PoolError, type PoolOptions } from '../../src/index.ts'
 import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
-
-function make(options: PoolOptions<ScriptedConnection> = {}) {
-  const manager = new ScriptedManager()
-  const clock = new VirtualClock(undefined, 1_000_000)
-  const errors: PoolError[] = []
-  const pool = new Pool(manager, {
-    clock,
-    name: 'exact',
-    onError: (error) => void errors.push(error as PoolError),
-    ...options,
-  })
-  return { manager, clock, pool, errors }
-}
-
-const unsubscribes: (() => void)[] = []
-afterEach(() => unsubscribes.splice(0).forEach((unsubscribe) => unsubscribe()))
-
-/** What is told on a channel from now on, without the pool's name and number. */
-function heard(name: keyof typeof CHANNELS): Record<string, unknown>[] {
-  const messages: Record<string, unknown>[] = []
-  const listen = (message: unknown): void => {
-    const { pool: _, poolId: __, ...payload } = message as Record<string, unknown>
-    messages.push(payload)
-  }
-  const source = channel(CHANNELS[name])
-  source.subscribe(listen)
-  unsubscribes.push(() => source.unsubscribe(listen))
-  return messages
-}
+import { heard, make } from './exact-pool.ts'
 
 test('durations on the channels are durations', async () => {
   const { pool, clock } = make({ maxSize: 1, acquireTimeoutMs: 500 })
@@ -414,7 +386,7 @@ test('how long a connect took is told on both channels, and that it failed', asy
   const traces: Record<string, unknown>[] = []
   const listen = (trace: unknown): void => void traces.push({ ...(trace as object) })
   subscribe('tracing:cenote:open:asyncEnd', listen)
-  unsubscribes.push(() => unsubscribe('tracing:cenote:open:asyncEnd', listen))
+  onTestFinished(() => void unsubscribe('tracing:cenote:open:asyncEnd', listen))
   const gate = Promise.withResolvers<void>()
   manager.connects.push('fail', gate.promise)
   const lease = pool.acquire()

@@ -1,0 +1,206 @@
+// The checks and hooks of a connection: who is asked what and when, and what is said of a failure.
+import { expect, test } from 'vitest'
+
+import { textOf } from '../../src/core/errors.ts'
+import { Pool } from '../../src/index.ts'
+import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
+import { make } from './exact-pool.ts'
+
+const never = (): Promise<never> => new Promise(() => {})
+
+/** A manager that remembers whom isValid was asked about, and answers as a test says. */
+class Asked extends ScriptedManager {
+  readonly asked: number[] = []
+  readonly checkSignals: AbortSignal[] = []
+  answer: (connection: ScriptedConnection) => boolean | Promise<boolean> = () => true
+
+  override isValid(connection: ScriptedConnection, signal?: AbortSignal): Promise<boolean> {
+    this.asked.push(connection.id)
+    if (signal !== undefined) this.checkSignals.push(signal)
+    return this.answer(connection) as Promise<boolean>
+  }
+}
+
+/** A pool of as many idle connections, in the order of their numbers. */
+async function idle(count: number, options: ConstructorParameters<typeof Pool>[1] = {}) {
+  const manager = new Asked()
+  const clock = new VirtualClock(undefined, 1_000_000)
+  const errors: { code: string; message: string; cause: unknown }[] = []
+  const pool = new Pool(manager, {
+    clock,
+    name: 'exact',
+    maxSize: count,
+    validationBypassMs: 0,
+    queueStrategy: 'fifo',
+    onError: (error: unknown) => void errors.push(error as (typeof errors)[0]),
+    ...options,
+  } as never)
+  const leases = await Promise.all(Array.from({ length: count }, async () => await pool.acquire()))
+  for (const lease of leases) lease.release()
+  return { manager, clock, pool, errors }
+}
+
+test('an isValid that says no is no failure, one that takes too long is, by its name and limit', async () => {
+  const { manager, clock, pool, errors } = await idle(1, { validationTimeoutMs: 50 })
+  manager.answer = ({ id }) => id !== 1
+  ;(await pool.acquire()).release()
+  expect(errors).toEqual([])
+  manager.answer = never
+  const waiting = pool.acquire()
+  await clock.advance(50)
+  expect(errors.map(({ code, cause }) => [code, textOf(cause)])).toEqual([
+    ['CHECK_FAILED', 'isValid took longer than 50 ms'],
+  ])
+  ;(await waiting).release()
+})
+
+test('while suspects of a silent server are checked, a caller gets a new connection; else he waits for them', async () => {
+  for (const [answer, opened] of [
+    [never, 1],
+    [() => Promise.reject(new Error('no')), 0],
+    [async () => false, 0],
+  ] as const) {
+    const { manager, clock, pool } = await idle(3, { maxSize: 6, validationTimeoutMs: 50 })
+    const first = Promise.withResolvers<boolean>()
+    manager.answer = ({ id }) => (id === 1 ? first.promise : never())
+    const waiting = pool.acquire()
+    expect(manager.asked).toEqual([1])
+    if (answer === never) await clock.advance(50)
+    else first.resolve(answer())
+    await settle()
+    // The two others are asked at once.
+    expect(manager.asked).toEqual([1, 2, 3])
+    expect(manager.calls.connect - 3).toBe(opened)
+    waiting.catch(() => {})
+  }
+})
+
+test('one failed check has all others checked, once each: those neither that passed since, nor for the failure of another', async () => {
+  const { manager, pool } = await idle(4)
+  const gates = new Map<number, PromiseWithResolvers<boolean>>()
+  manager.answer = ({ id }) => {
+    const gate = Promise.withResolvers<boolean>()
+    gates.set(id, gate)
+    return gate.promise
+  }
+  const waiting = pool.acquire()
+  gates.get(1)?.resolve(false)
+  await settle()
+  expect(manager.asked).toEqual([1, 2, 3, 4])
+  gates.get(2)?.resolve(true)
+  ;(await waiting).release()
+  gates.get(3)?.resolve(false)
+  await settle()
+  gates.get(4)?.resolve(true)
+  await settle()
+  expect(manager.asked).toEqual([1, 2, 3, 4])
+})
+
+test('a check that fails does not doubt a connection whose own check began later', async () => {
+  const { manager, clock, pool } = await idle(2, { validationBypassMs: 10 })
+  await clock.advance(20)
+  const first = Promise.withResolvers<boolean>()
+  manager.answer = ({ id }) => (id === 1 ? first.promise : true)
+  const waiting = [pool.acquire(), pool.acquire()]
+  for (const each of waiting) (await each).release()
+  expect(manager.asked).toEqual([1, 2])
+  first.resolve(false)
+  await settle()
+  expect(pool.state()).toMatchObject({ idle: 1, statistics: { closed: { invalid: 1 } } })
+  expect(manager.asked).toEqual([1, 2])
+})
+
+test('a check or a hook that is under way when its connection is closed is told so, and leaves no timer', async () => {
+  const checked = await idle(1, { validationTimeoutMs: 500 })
+  checked.manager.answer = never
+  checked.pool.acquire().catch(() => {})
+  const closing = checked.pool.close()
+  expect(checked.manager.checkSignals.map(({ reason }) => String(reason))).toEqual([
+    'Error: isValid was given up',
+  ])
+  await settle()
+  await closing
+  expect(checked.clock.timers).toBe(0)
+
+  // The check was over within its call: what is given up is the hook that follows.
+  const hooked = await idle(1, { validationTimeoutMs: 500 })
+  const { manager, clock, pool } = hooked
+  manager.answer = () => true
+  const prepared = new Pool(manager, { clock, maxSize: 1, validationBypassMs: 0, beforeAcquire: never })
+  prepared.acquire().catch(() => {})
+  await settle()
+  await prepared.close()
+  await pool.close()
+  expect(clock.timers).toBe(0)
+})
+
+test('a caller whose connection was in a hook and left it does not make the next one wait for a hook', async () => {
+  const { pool, clock } = make({ maxSize: 1, beforeAcquire: async () => {} })
+  const lease = await pool.acquire()
+  const late = pool.acquire({ timeoutMs: 10 }).catch((error: unknown) => error)
+  await clock.advance(10)
+  expect(await late).toMatchObject({ phase: 'queue' })
+  lease.release()
+})
+
+test('a connection that a hook refuses is replaced at once, while its own close takes its time', async () => {
+  const { pool, manager, errors } = make({ maxSize: 2, beforeAcquire: ({ id }) => id !== 1 })
+  manager.closes.push('never')
+  const lease = await pool.acquire()
+  expect(lease.connection.id).toBe(2)
+  expect(pool.state()).toMatchObject({ closing: 1, inUse: 1 })
+  expect(errors).toEqual([])
+  lease.release()
+})
+
+test('a reset or an afterRelease that fails is reported as a hook, one that takes too long by its name', async () => {
+  class Resetting extends ScriptedManager {
+    reset(): Promise<void> {
+      return never()
+    }
+  }
+  const clock = new VirtualClock(undefined, 1_000_000)
+  const errors: { code: string; message: string; cause: unknown }[] = []
+  const onError = (error: unknown): void => void errors.push(error as (typeof errors)[0])
+  const pool = new Pool(new Resetting(), {
+    clock,
+    name: 'exact',
+    maxSize: 1,
+    validationTimeoutMs: 50,
+    onError,
+  })
+  ;(await pool.acquire()).release()
+  await clock.advance(50)
+  expect(errors.map(({ code, message, cause }) => [code, message, textOf(cause)])).toEqual([
+    ['HOOK_FAILED', "a hook of 'exact' failed: reset took longer than 50 ms", 'reset took longer than 50 ms'],
+  ])
+})
+
+test('a return is reset first, then told to afterRelease, and a refusal of either closes the connection', async () => {
+  for (const [refuses, told] of [
+    ['nobody', ['reset 1', 'afterRelease 1']],
+    ['reset', ['reset 1']],
+    ['afterRelease', ['reset 1', 'afterRelease 1']],
+  ] as const) {
+    const said: string[] = []
+    class Resetting extends ScriptedManager {
+      reset({ id }: ScriptedConnection): boolean {
+        said.push(`reset ${id}`)
+        return refuses !== 'reset'
+      }
+    }
+    const manager = new Resetting()
+    const pool = new Pool(manager, {
+      maxSize: 1,
+      clock: new VirtualClock(),
+      afterRelease: ({ id }) => {
+        said.push(`afterRelease ${id}`)
+        return refuses !== 'afterRelease'
+      },
+    })
+    ;(await pool.acquire()).release()
+    expect([said, pool.state().idle]).toEqual([told, refuses === 'nobody' ? 1 : 0])
+    await settle()
+    expect(manager.open).toBe(refuses === 'nobody' ? 1 : 0)
+  }
+})

@@ -1,0 +1,42 @@
+import { channel } from 'node:diagnostics_channel'
+
+import { onTestFinished } from 'vitest'
+
+import { CHANNELS, Pool, type PoolError, type PoolOptions } from '../../src/index.ts'
+import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../src/testing/index.ts'
+
+interface Exact {
+  readonly manager: ScriptedManager
+  readonly clock: VirtualClock
+  readonly pool: Pool<ScriptedConnection>
+  readonly errors: PoolError[]
+}
+
+/** A pool of scripted connections on a virtual clock, which begins at a million; what it reports is in `errors`. */
+export function make(options: PoolOptions<ScriptedConnection> = {}): Exact {
+  const manager = new ScriptedManager()
+  const clock = new VirtualClock(undefined, 1_000_000)
+  const errors: PoolError[] = []
+  const pool = new Pool(manager, {
+    clock,
+    name: 'exact',
+    onError: (error) => void errors.push(error as PoolError),
+    ...options,
+  })
+  return { manager, clock, pool, errors }
+}
+
+/** What is told on a channel from now on until the test ends, without the pool's name and number. */
+export function heard(name: keyof typeof CHANNELS): Record<string, unknown>[] {
+  const messages: Record<string, unknown>[] = []
+  const listen = (message: unknown): void => {
+    const { pool: _, poolId: __, ...payload } = message as Record<string, unknown>
+    messages.push(payload)
+  }
+  const source = channel(CHANNELS[name])
+  source.subscribe(listen)
+  onTestFinished(() => {
+    source.unsubscribe(listen)
+  })
+  return messages
+}
