@@ -28,6 +28,11 @@ test('frames without a name, of Windows, and without a line', () => {
   expect(callerOf(stack('    at Array.map (<anonymous>)'))).toBe('Array.map (<anonymous>)')
 })
 
+test('what looks like a frame or a place within a message or a path is none', () => {
+  expect(callerOf('Error: seen at dawn (a.js:1:2)\n    at main (/app/main.js:7:3)')).toBe('main (main.js:7)')
+  expect(callerOf(stack('    at main (/app/a:1:2/main.js:7:3)'))).toBe('main (main.js:7)')
+})
+
 test('a program whose folders are called as the pool’s own is a caller all the same', () => {
   expect(callerOf(stack('    at handle (/app/dist/core/orders.js:3:1)'))).toBe('handle (orders.js:3)')
   expect(callerOf(stack('    at handle (/app/src/core/orders.ts:3:1)'))).toBe('handle (orders.ts:3)')

@@ -74,7 +74,11 @@ test.skipIf(collectGarbage === undefined)(
   'a forgotten lease is taken back only where that is wanted, and it is told how long it was held and where it was acquired',
   async () => {
     for (const reclaimAbandoned of [true, false]) {
-      const { pool, manager, clock } = make({ maxSize: 1, reclaimAbandoned, leakThresholdMs: Infinity })
+      const { pool, manager, clock, errors } = make({
+        maxSize: 1,
+        reclaimAbandoned,
+        leakThresholdMs: Infinity,
+      })
       const leaked = heard('leak')
       await (async () => void (await pool.acquire()))()
       expect(pool.look().connections.map(({ stack }) => stack?.includes('leaks.test.ts'))).toEqual([
@@ -91,6 +95,15 @@ test.skipIf(collectGarbage === undefined)(
           ? [{ connection: 1, heldMs: 500, stack: expect.stringContaining('acquired here') as string }]
           : [],
       )
+      if (!reclaimAbandoned) continue
+      const message =
+        "a lease of 'exact' was garbage-collected unreleased after 500 ms and its connection closed: " +
+        'release it when the work is done. It was acquired where the stack says'
+      expect(errors.map((error) => [error.code, error.message])).toEqual([['LEASE_ABANDONED', message]])
+      expect(errors[0]?.stack?.split('\n', 2)).toEqual([
+        `PoolError: ${message}`,
+        expect.stringMatching(/^\s+at /) as string,
+      ])
     }
   },
 )

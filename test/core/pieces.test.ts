@@ -1,10 +1,12 @@
 // The smallest pieces of the core by themselves, at their very limits.
 import { expect, test } from 'vitest'
 
+import { Signals } from '../../src/core/abort.ts'
 import { Alarm } from '../../src/core/alarm.ts'
 import { Calls, TimeLimitError } from '../../src/core/calls.ts'
 import { Events } from '../../src/core/events.ts'
 import { Heap } from '../../src/core/heap.ts'
+import { Lease } from '../../src/core/lease.ts'
 import { Overload } from '../../src/core/overload.ts'
 import { isLegal, Slot } from '../../src/core/slot.ts'
 import { Slots } from '../../src/core/slots.ts'
@@ -210,6 +212,58 @@ test('slots: a retiring one counts once, while it is idle, and one in a hook unt
   const ageless = new Slots<object>({ maxSize: 1, minIdle: 0 })
   ageless.adopt({}, 0, Infinity)
   expect(ageless.firstToExpire()).toBeUndefined()
+})
+
+test('slots: all that are in use are counted, and a visit ends where the next one was moved', () => {
+  const slots = new Slots<object>({ maxSize: 5, minIdle: 0 })
+  const [first, second, third] = [1, 2, 3].map(() => slots.adopt({}, 0, Infinity)) as [
+    Slot<object>,
+    Slot<object>,
+    Slot<object>,
+  ]
+  for (const slot of [first, second, third]) slots.rest(slot)
+  slots.check(first)
+  slots.suspect(second)
+  expect([slots.inUse, slots.open, slots.idle]).toEqual([2, 3, 1])
+  slots.rest(first)
+  slots.rest(second)
+  const visited: object[] = []
+  for (const slot of slots.idleSlots()) {
+    visited.push(slot)
+    if (slot === third) slots.check(first)
+  }
+  expect(visited).toEqual([third])
+  // One that was retired, used and is idle again can be retired again.
+  slots.retire(second)
+  slots.lease(second, 1)
+  slots.rest(second)
+  expect(slots.retiring).toBe(0)
+  slots.retire(second)
+  expect(slots.retiring).toBe(1)
+})
+
+test('signals: each caller is told once, in the order in which they came, whoever has left', () => {
+  const signals = new Signals()
+  const controller = new AbortController()
+  const told: string[] = []
+  const watches = ['a', 'b', 'c', 'd', 'e'].map((name) =>
+    signals.watch(controller.signal, (reason) => void told.push(`${name} ${String(reason)}`)),
+  )
+  // From the middle, from the end, from the front, and one twice.
+  for (const place of [1, 4, 0, 1]) watches[place]?.end()
+  signals.watch(controller.signal, () => void told.push('f'))
+  controller.abort('why')
+  expect(told).toEqual(['c why', 'd why', 'f'])
+  for (const watch of watches) watch.end()
+})
+
+test('a lease that was given back has no connection', async () => {
+  const pool = new Pool(new ScriptedManager(), { clock: new VirtualClock() })
+  const lease = await pool.acquire()
+  expect(Lease.connectionOf(lease)).toBe(1)
+  lease.release()
+  expect(Lease.connectionOf(lease)).toBeUndefined()
+  expect(Lease.hasBroken(lease, new Error('late'))).toBe(false)
 })
 
 test('slots: of those that expire the first is known, in whatever order they came', () => {

@@ -158,11 +158,25 @@ test.skipIf(url === '')('a real manager keeps its reset through a layer that onl
 test('wrong arguments are refused by name', () => {
   const wrong = (manager: unknown, layer: unknown) => () => wrap(manager as never, layer as never)
   const fine = new ScriptedManager()
-  expect(wrong(undefined, {})).toThrow('manager is undefined: allowed is an object with connect')
-  expect(wrong({ connect: () => {} }, {})).toThrow('manager has no method isValid')
-  expect(wrong(fine, null)).toThrow('layer is null: allowed is an object with any of connect')
+  expect(wrong(undefined, {})).toThrow(
+    'manager is undefined: allowed is an object with connect, isValid, hasBroken, close',
+  )
+  expect(wrong(null, {})).toThrow(
+    'manager is null: allowed is an object with connect, isValid, hasBroken, close',
+  )
+  expect(wrong({ connect: () => {} }, {})).toThrow(
+    'manager has no method isValid: allowed is an object with connect, isValid, hasBroken, close',
+  )
+  expect(wrong(fine, null)).toThrow(
+    'layer is null: allowed is an object with any of connect, isValid, hasBroken, close, reset, isFatal',
+  )
+  expect(wrong(fine, 'layer')).toThrow(
+    "layer is 'layer': allowed is an object with any of connect, isValid, hasBroken, close, reset, isFatal",
+  )
   expect(wrong(fine, { close: true })).toThrow('close of the layer is true: allowed is a function')
-  expect(wrong(fine, { onConnect: () => {} })).toThrow('onConnect is not one of the methods of a manager')
+  expect(wrong(fine, { onConnect: () => {} })).toThrow(
+    'onConnect is not one of the methods of a manager: known are connect, isValid, hasBroken, close, reset, isFatal',
+  )
 })
 
 test('what the inner manager says of its server passes through', () => {
