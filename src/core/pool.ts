@@ -195,8 +195,7 @@ export class Pool<C> implements AsyncDisposable {
    * caller's. Throws PoolOptionsError for a connection that the pool already has.
    */
   add(connection: C): 'added' | 'broken' | 'full' {
-    const isPooled =
-      connection !== undefined && connection !== null && this.#circulation.slots.has(connection)
+    const isPooled = this.#circulation.slots.has(connection)
     if (isPooled || connection === undefined || connection === null) {
       const problem = isPooled ? 'is in the pool already' : `is ${String(connection)}`
       throw new PoolOptionsError(

@@ -21,9 +21,7 @@ export function whole(min: number, max: 'finite' | 'or Infinity'): Rule {
   return {
     allowed: `a whole number >= ${min}${max === 'finite' ? '' : ', or Infinity'}`,
     accepts: (value) =>
-      typeof value === 'number' &&
-      value >= min &&
-      (Number.isSafeInteger(value) || (max !== 'finite' && value === Infinity)),
+      (Number.isSafeInteger(value) || (max !== 'finite' && value === Infinity)) && Number(value) >= min,
   }
 }
 
@@ -90,7 +88,6 @@ export function checkArguments(
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`
   if (typeof value === 'function') return 'a function'
-  if (typeof value === 'symbol') return String(value)
   if (typeof value !== 'object' || value === null) return String(value)
   try {
     return JSON.stringify(value)

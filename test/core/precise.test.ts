@@ -586,3 +586,44 @@ test('however many time out together, each does at its time and in its order, an
   held.release()
   ;(await later).release()
 })
+
+test('a dedicated connect whose signal aborts rejects with its reason, and leaves no connection', async () => {
+  const { pool, manager } = make()
+  const gate = Promise.withResolvers<void>()
+  manager.connects.push(gate.promise)
+  const controller = new AbortController()
+  const dedicated = pool.dedicated({ signal: controller.signal })
+  await settle()
+  controller.abort('changed my mind')
+  gate.resolve()
+  await expect(dedicated).rejects.toBe('changed my mind')
+  await settle()
+  expect(manager.open).toBe(0)
+  await expect(pool.dedicated({ signal: controller.signal })).rejects.toBe('changed my mind')
+})
+
+test('clear opens what is wanted at once, while the old connections take their time to close', async () => {
+  const { pool, manager } = make({ maxSize: 2, minIdle: 1 })
+  await settle()
+  manager.always.close = 'never'
+  pool.clear()
+  await settle()
+  expect(pool.state()).toMatchObject({ idle: 1, closing: 1 })
+})
+
+test('a close keeps the process alive while it waits for a lease, and ends with a block', async () => {
+  const { pool, clock } = make()
+  const lease = await pool.acquire()
+  const before = clock.refTimers
+  const closing = pool.close()
+  expect(clock.refTimers - before).toBe(1)
+  lease.release()
+  await closing
+  expect(clock.timers).toBe(0)
+  let inner: Pool<ScriptedConnection>
+  {
+    await using block = make().pool
+    inner = block
+  }
+  expect(inner.state().closed).toBe(true)
+})

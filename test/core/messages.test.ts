@@ -1,0 +1,160 @@
+// Every error of a pool, word for word: what happened, in numbers, and what to do; and every rule for what is given to it.
+import { expect, test } from 'vitest'
+
+import { checkArguments, duration, flag, pair, show, text, whole } from '../../src/core/rules.ts'
+import {
+  AcquireTimeoutError,
+  isPoolError,
+  LeaseReleasedError,
+  OverloadedError,
+  Pool,
+  PoolClosedError,
+  PoolError,
+  PoolOptionsError,
+  type PoolState,
+  QueueFullError,
+} from '../../src/index.ts'
+import { ScriptedManager, VirtualClock } from '../../src/testing/index.ts'
+
+const calm = new Pool(new ScriptedManager(), { clock: new VirtualClock(), maxSize: 5 }).state()
+const busy: PoolState = { ...calm, inUse: 4, waiting: 7, opening: 1 }
+const details = { pool: 'orders', state: busy }
+
+test.each<[PoolError, string]>([
+  [
+    new AcquireTimeoutError('queue', 50, details),
+    "acquire timed out after 50 ms in the queue of 'orders' (4 of 5 in use, 7 waiting, 1 opening). Raise maxSize, shorten what holds connections, or look for a lease that is never released (leakThresholdMs)",
+  ],
+  [
+    new AcquireTimeoutError('connect', 50, details),
+    "acquire timed out after 50 ms waiting for 'orders' to connect (4 of 5 in use, 7 waiting, 1 opening). No attempt has answered yet. Check that the server is up and reachable",
+  ],
+  [
+    new AcquireTimeoutError('connect', 50, { ...details, cause: new Error('refused') }),
+    "acquire timed out after 50 ms waiting for 'orders' to connect (4 of 5 in use, 7 waiting, 1 opening). The last attempt failed: refused. Check that the server is up and reachable",
+  ],
+  [
+    new AcquireTimeoutError('check', 50, { pool: 'orders', state: { ...busy, idle: 2, closing: 3 } }),
+    "acquire timed out after 50 ms waiting for 'orders' to check a connection (4 of 5 in use, 7 waiting, 1 opening, 2 idle, 3 closing). The server does not answer isValid; look at its load or the network, or lower validationTimeoutMs",
+  ],
+  [
+    new AcquireTimeoutError('hook', 50, { pool: 'orders' }),
+    "acquire timed out after 50 ms waiting for the hook beforeAcquire of 'orders' (state unknown). Make the hook faster",
+  ],
+  [
+    new AcquireTimeoutError('queue', 50, { pool: 'orders', state: { ...busy, paused: true } }),
+    "acquire timed out after 50 ms while 'orders' was paused (4 of 5 in use, 7 waiting, 1 opening, paused). Call resume(), or pause for less time",
+  ],
+  [new PoolClosedError(details), "pool 'orders' is closed: acquire before close(), or open a new pool"],
+  [
+    new QueueFullError(7, details),
+    "acquire refused: 7 callers (maxWaiting) already wait for 'orders' (4 of 5 in use, 7 waiting, 1 opening). Raise maxWaiting or maxSize, or send less at once",
+  ],
+  [
+    new OverloadedError(61.7, { targetMs: 20, intervalMs: 100 }, details),
+    "acquire shed after 62 ms in the queue of 'orders' (4 of 5 in use, 7 waiting, 1 opening): for 100 ms (overload.intervalMs) nobody got a connection within 20 ms (overload.targetMs), so callers that waited for more than 40 ms are refused until the queue moves again. Shorten what holds connections, raise maxSize, send less, or raise overload.targetMs",
+  ],
+  [
+    new LeaseReleasedError('use', details),
+    "use of a lease of 'orders' that was given back: its connection may be somebody else's by now. Acquire again, or release later",
+  ],
+  [new PoolOptionsError('orders', 'maxSize', 0, 'maxSize is 0'), 'maxSize is 0'],
+])('%s', (error, message) => {
+  expect(error.message).toBe(message)
+  expect(error.pool).toBe('orders')
+  expect(isPoolError(error)).toBe(true)
+  // An error without a cause has none, not even undefined.
+  expect(Object.hasOwn(error, 'cause')).toBe(message.includes('refused. Check'))
+})
+
+test('what is no error of a pool is not taken for one', () => {
+  expect([null, undefined, 7, 'text', {}, new Error('x')].map(isPoolError)).toEqual(Array(6).fill(false))
+})
+
+test('rules accept what they say and nothing else', () => {
+  const accepted = (rule: { accepts(value: unknown): boolean }, ...values: unknown[]): boolean[] =>
+    values.map((value) => rule.accepts(value))
+  const yes = (...values: unknown[]) => values.map(() => true)
+  const no = (...values: unknown[]) => values.map(() => false)
+  const never = [NaN, -1, '5', 5n, null, {}, true, -Infinity]
+  expect(accepted(whole(1, 'finite'), 1, 2, 2 ** 53 - 1)).toEqual(yes(1, 2, 3))
+  expect(accepted(whole(1, 'finite'), 0, 1.5, 2 ** 53, Infinity, ...never)).toEqual(no(1, 2, 3, 4, ...never))
+  expect(accepted(whole(0, 'or Infinity'), 0, 7, Infinity)).toEqual(yes(1, 2, 3))
+  expect(accepted(whole(0, 'or Infinity'), 1.5, ...never)).toEqual(no(1, ...never))
+  expect(accepted(duration('from 0', 'finite'), 0, 0.5, 1e9)).toEqual(yes(1, 2, 3))
+  expect(accepted(duration('from 0', 'finite'), Infinity, ...never)).toEqual(no(1, ...never))
+  expect(accepted(duration('above 0', 'or Infinity'), 0.5, Infinity)).toEqual(yes(1, 2))
+  expect(accepted(duration('above 0', 'or Infinity'), 0, ...never)).toEqual(no(1, ...never))
+  expect(accepted(text, 'x', ' ')).toEqual(yes(1, 2))
+  expect(accepted(text, '', 7, null)).toEqual(no(1, 2, 3))
+  expect(accepted(flag, true, false)).toEqual(yes(1, 2))
+  expect(accepted(flag, 0, 'true', null)).toEqual(no(1, 2, 3))
+  const ordered = pair('minMs', 'maxMs', 'ordered')
+  expect(accepted(ordered, { minMs: 1, maxMs: 2 }, { minMs: 2, maxMs: 2 })).toEqual(yes(1, 2))
+  const wrong = [null, undefined, 7, { minMs: 2, maxMs: 1 }, { minMs: 1 }, { minMs: 1, maxMs: 2, more: 3 }]
+  expect(accepted(ordered, ...wrong, { minMs: 0, maxMs: 1 }, { minMs: 1, maxMs: Infinity })).toEqual(
+    no(...wrong, 1, 2),
+  )
+  expect(accepted(pair('a', 'b', 'any order'), { a: 2, b: 1 }, { a: 1, b: 2 })).toEqual(yes(1, 2))
+  expect(
+    [whole(1, 'finite'), whole(0, 'or Infinity'), ordered, pair('a', 'b', 'any order')].map(
+      ({ allowed }) => allowed,
+    ),
+  ).toEqual([
+    'a whole number >= 1',
+    'a whole number >= 0, or Infinity',
+    '{ minMs, maxMs }, each milliseconds > 0, minMs <= maxMs, and no other key',
+    '{ a, b }, each milliseconds > 0, and no other key',
+  ])
+  expect(duration('from 0', 'or Infinity').allowed).toBe('milliseconds >= 0, or Infinity')
+})
+
+test('a value is shown as it was written, as far as it can be', () => {
+  const cycle: Record<string, unknown> = {}
+  cycle['self'] = cycle
+  expect(
+    ['a', 7, 7n, null, undefined, Symbol('s'), () => {}, { a: [1] }, cycle, { a: 7n }].map(show),
+  ).toEqual([
+    "'a'",
+    '7',
+    '7',
+    'null',
+    'undefined',
+    'Symbol(s)',
+    'a function',
+    '{"a":[1]}',
+    'an object',
+    'an object',
+  ])
+})
+
+test.each([
+  ['MAXSIZE', 'maxSize'],
+  ['maxSizes', 'maxSize'],
+  ['axSize', 'maxSize'],
+  ['maxUse', 'maxUses'],
+  ['idle', 'minIdle'],
+  ['waiting', 'maxWaiting'],
+  // One letter less from the first, two changes from the second.
+  ['sizab', 'siab'],
+  ['sizd', 'sizc'],
+])('%s is taken for a slip of %s', (key, meant) => {
+  const known = ['maxSize', 'minIdle', 'maxUses', 'maxWaiting', 'sizc', 'siab']
+  const rules = Object.fromEntries(known.map((name) => [name, flag]))
+  expect(() => checkArguments('options', { [key]: true }, rules, 'orders')).toThrow(
+    `${key} is not one of the options: did you mean ${meant}? Known are maxSize, minIdle, maxUses, maxWaiting, sizc, siab`,
+  )
+})
+
+test('arguments that are no object are named; an undefined one is not given', () => {
+  for (const given of [null, undefined, 7, 'text'])
+    expect(() => checkArguments('options', given, {}, 'orders')).toThrow(
+      `options is ${show(given)}: allowed is an object`,
+    )
+  expect(checkArguments('options', { on: true, off: undefined }, { on: flag, off: flag }, 'orders')).toEqual({
+    on: true,
+  })
+  expect(() => checkArguments('options', { on: 1 }, { on: flag }, 'orders')).toThrow(
+    'on is 1: allowed is true or false',
+  )
+})
