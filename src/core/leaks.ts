@@ -17,7 +17,6 @@ export function acquiredHere(): Error {
 
 interface Watched<C> {
   readonly slot: Slot<C>
-  readonly uses: number
   readonly leasedAt: number
   readonly trace: Error | undefined
 }
@@ -43,16 +42,15 @@ export class Leaks<C> {
     this.#onLeak = onLeak
     this.#alarm = new Alarm(options.clock, false, () => this.#look())
     if (options.reclaimAbandoned) {
-      // The registry must not hold the lease: only what tells whether its checkout is still the slot's current one.
-      this.#registry = new FinalizationRegistry(({ slot, uses, leasedAt, trace }) => {
-        if (slot.state === SlotState.leased && slot.uses === uses)
-          onAbandoned(slot, this.#clock.now() - leasedAt, trace)
+      // A lease that was given back is not registered any more; one whose connection was closed by force may be.
+      this.#registry = new FinalizationRegistry(({ slot, leasedAt, trace }) => {
+        if (slot.state === SlotState.leased) onAbandoned(slot, this.#clock.now() - leasedAt, trace)
       })
     }
   }
 
   watch(lease: Lease<C>, slot: Slot<C>, trace: Error | undefined): void {
-    const watched = { slot, uses: slot.uses, leasedAt: this.#clock.now(), trace }
+    const watched = { slot, leasedAt: this.#clock.now(), trace }
     this.#registry?.register(lease, watched, lease)
     this.#held.set(slot, watched)
     if (!this.#alarm.isSet) this.#alarm.set(watched.leasedAt + this.#thresholdMs)

@@ -123,15 +123,13 @@ test('a check or a hook that is under way when its connection is closed is told 
   expect(checked.clock.timers).toBe(0)
 
   // The check was over within its call: what is given up is the hook that follows.
-  const hooked = await idle(1, { validationTimeoutMs: 500 })
-  const { manager, clock, pool } = hooked
-  manager.answer = () => true
-  const prepared = new Pool(manager, { clock, maxSize: 1, validationBypassMs: 0, beforeAcquire: never })
-  prepared.acquire().catch(() => {})
-  await settle()
-  await prepared.close()
-  await pool.close()
-  expect(clock.timers).toBe(0)
+  let hangs = false
+  const hooked = await idle(1, { validationTimeoutMs: 500, beforeAcquire: () => (hangs ? never() : true) })
+  hangs = true
+  hooked.pool.acquire().catch(() => {})
+  expect(hooked.manager.asked).toEqual([1])
+  await hooked.pool.close()
+  expect(hooked.clock.timers).toBe(0)
 })
 
 test('a caller whose connection was in a hook and left it does not make the next one wait for a hook', async () => {
@@ -144,13 +142,18 @@ test('a caller whose connection was in a hook and left it does not make the next
 })
 
 test('a connection that a hook refuses is replaced at once, while its own close takes its time', async () => {
-  const { pool, manager, errors } = make({ maxSize: 2, beforeAcquire: ({ id }) => id !== 1 })
-  manager.closes.push('never')
-  const lease = await pool.acquire()
-  expect(lease.connection.id).toBe(2)
-  expect(pool.state()).toMatchObject({ closing: 1, inUse: 1 })
-  expect(errors).toEqual([])
-  lease.release()
+  for (const beforeAcquire of [
+    ({ id }: ScriptedConnection) => id !== 1,
+    async ({ id }: ScriptedConnection) => id !== 1,
+  ]) {
+    const { pool, manager, errors } = make({ maxSize: 2, beforeAcquire })
+    manager.closes.push('never')
+    const lease = await pool.acquire()
+    expect(lease.connection.id).toBe(2)
+    expect(pool.state()).toMatchObject({ closing: 1, inUse: 1 })
+    expect(errors).toEqual([])
+    lease.release()
+  }
 })
 
 test('a reset or an afterRelease that fails is reported as a hook, one that takes too long by its name', async () => {

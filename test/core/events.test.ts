@@ -94,8 +94,9 @@ test('ages and how long a lease is held can be looked up', async () => {
   ])
   held.release()
   await third
-  const { pool: calm } = make({ maxSize: 1 })
+  const { pool: calm, clock: later } = make({ maxSize: 1 })
   ;(await calm.acquire()).release()
+  await later.advance(5)
   expect(calm.look().connections).toMatchObject([{ doing: 'idle', heldMs: 0 }])
 })
 

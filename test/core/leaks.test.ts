@@ -57,6 +57,8 @@ test('however many leases come and go, the time of the first is what is waited f
   })
   const first = await pool.acquire()
   await clock.advance(600)
+  // The deadline's, the connect's, and the first lease's.
+  expect(clock.set).toBe(3)
   const second = await pool.acquire()
   const before = clock.set
   await clock.advance(1_000)
@@ -121,5 +123,35 @@ test.skipIf(collectGarbage === undefined)(
     expect(errors.map(({ code }) => code)).toEqual(['LEASE_LEAKED'])
     expect(manager.open).toBe(1)
     expect(pool.state()).toMatchObject({ inUse: 1 })
+  },
+)
+
+test.skipIf(collectGarbage === undefined)(
+  'a lease that was given back, or whose connection was closed by force, is not taken for a forgotten one',
+  async () => {
+    const { pool, manager, clock, errors } = make({ maxSize: 2, reclaimAbandoned: true })
+    await (async () => (await pool.acquire()).release())()
+    // The same connection again.
+    const lease = await pool.acquire()
+    await (async () => void (await pool.acquire()))()
+    const collect = async (): Promise<void> => {
+      for (let turn = 0; turn < 20; turn++) {
+        collectGarbage?.()
+        await settle()
+      }
+    }
+    const closing = pool.close({ timeoutMs: 0 })
+    await clock.advance(10)
+    expect(await closing).toEqual({ closed: 0, abandoned: 2 })
+    await collect()
+    expect([errors, manager.open]).toEqual([[], 0])
+    lease.release()
+
+    const other = make({ maxSize: 1, reclaimAbandoned: true })
+    await (async () => (await other.pool.acquire()).release())()
+    const held = await other.pool.acquire()
+    await collect()
+    expect([other.errors, other.manager.open]).toEqual([[], 1])
+    held.release()
   },
 )
