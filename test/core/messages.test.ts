@@ -20,46 +20,48 @@ const calm = new Pool(new ScriptedManager(), { clock: new VirtualClock(), maxSiz
 const busy: PoolState = { ...calm, inUse: 4, waiting: 7, opening: 1 }
 const details = { pool: 'orders', state: busy }
 
-test.each<[PoolError, string]>([
+// Made within the test: what runs while this file is loaded, no mutant of the errors can change.
+test.each<[make: () => PoolError, message: string]>([
   [
-    new AcquireTimeoutError('queue', 50, details),
+    () => new AcquireTimeoutError('queue', 50, details),
     "acquire timed out after 50 ms in the queue of 'orders' (4 of 5 in use, 7 waiting, 1 opening). Raise maxSize, shorten what holds connections, or look for a lease that is never released (leakThresholdMs)",
   ],
   [
-    new AcquireTimeoutError('connect', 50, details),
+    () => new AcquireTimeoutError('connect', 50, details),
     "acquire timed out after 50 ms waiting for 'orders' to connect (4 of 5 in use, 7 waiting, 1 opening). No attempt has answered yet. Check that the server is up and reachable",
   ],
   [
-    new AcquireTimeoutError('connect', 50, { ...details, cause: new Error('refused') }),
+    () => new AcquireTimeoutError('connect', 50, { ...details, cause: new Error('refused') }),
     "acquire timed out after 50 ms waiting for 'orders' to connect (4 of 5 in use, 7 waiting, 1 opening). The last attempt failed: refused. Check that the server is up and reachable",
   ],
   [
-    new AcquireTimeoutError('check', 50, { pool: 'orders', state: { ...busy, idle: 2, closing: 3 } }),
+    () => new AcquireTimeoutError('check', 50, { pool: 'orders', state: { ...busy, idle: 2, closing: 3 } }),
     "acquire timed out after 50 ms waiting for 'orders' to check a connection (4 of 5 in use, 7 waiting, 1 opening, 2 idle, 3 closing). The server does not answer isValid; look at its load or the network, or lower validationTimeoutMs",
   ],
   [
-    new AcquireTimeoutError('hook', 50, { pool: 'orders' }),
+    () => new AcquireTimeoutError('hook', 50, { pool: 'orders' }),
     "acquire timed out after 50 ms waiting for the hook beforeAcquire of 'orders' (state unknown). Make the hook faster",
   ],
   [
-    new AcquireTimeoutError('queue', 50, { pool: 'orders', state: { ...busy, paused: true } }),
+    () => new AcquireTimeoutError('queue', 50, { pool: 'orders', state: { ...busy, paused: true } }),
     "acquire timed out after 50 ms while 'orders' was paused (4 of 5 in use, 7 waiting, 1 opening, paused). Call resume(), or pause for less time",
   ],
-  [new PoolClosedError(details), "pool 'orders' is closed: acquire before close(), or open a new pool"],
+  [() => new PoolClosedError(details), "pool 'orders' is closed: acquire before close(), or open a new pool"],
   [
-    new QueueFullError(7, details),
+    () => new QueueFullError(7, details),
     "acquire refused: 7 callers (maxWaiting) already wait for 'orders' (4 of 5 in use, 7 waiting, 1 opening). Raise maxWaiting or maxSize, or send less at once",
   ],
   [
-    new OverloadedError(61.7, { targetMs: 20, intervalMs: 100 }, details),
+    () => new OverloadedError(61.7, { targetMs: 20, intervalMs: 100 }, details),
     "acquire shed after 62 ms in the queue of 'orders' (4 of 5 in use, 7 waiting, 1 opening): for 100 ms (overload.intervalMs) nobody got a connection within 20 ms (overload.targetMs), so callers that waited for more than 40 ms are refused until the queue moves again. Shorten what holds connections, raise maxSize, send less, or raise overload.targetMs",
   ],
   [
-    new LeaseReleasedError('use', details),
+    () => new LeaseReleasedError('use', details),
     "use of a lease of 'orders' that was given back: its connection may be somebody else's by now. Acquire again, or release later",
   ],
-  [new PoolOptionsError('orders', 'maxSize', 0, 'maxSize is 0'), 'maxSize is 0'],
-])('%s', (error, message) => {
+  [() => new PoolOptionsError('orders', 'maxSize', 0, 'maxSize is 0'), 'maxSize is 0'],
+])('error %#: %s', (make, message) => {
+  const error = make()
   expect(error.message).toBe(message)
   expect(error.pool).toBe('orders')
   expect(isPoolError(error)).toBe(true)

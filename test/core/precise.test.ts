@@ -627,3 +627,46 @@ test('a close keeps the process alive while it waits for a lease, and ends with 
   }
   expect(inner.state().closed).toBe(true)
 })
+
+test('what each caller waits for: the first for a hook, the next for a check, a connect, and a return', async () => {
+  const { pool, manager, clock } = make({
+    maxSize: 3,
+    validationBypassMs: 0,
+    queueStrategy: 'fifo',
+    beforeAcquire: ({ id }) => id !== 2 || isReady || new Promise<boolean>(() => {}),
+  })
+  let isReady = true
+  const leases = [await pool.acquire(), await pool.acquire()]
+  for (const lease of leases) lease.release()
+  isReady = false
+  // The check of the first never ends; the second passes, and is in the hook; the third is never open.
+  manager.checks.push('never', 'ok')
+  manager.connects.push('never')
+  const phases = [40, 30, 20, 10].map((timeoutMs) =>
+    pool.acquire({ timeoutMs }).catch((error: unknown) => (error as { phase: string }).phase),
+  )
+  await clock.advance(50)
+  expect(await Promise.all(phases)).toEqual(['hook', 'check', 'connect', 'queue'])
+})
+
+test('overload control serves whoever has waited for less than twice the target, and keeps no process alive', async () => {
+  const { pool, clock } = make({ maxSize: 1, overload: { targetMs: 10, intervalMs: 100 } })
+  let lease = await pool.acquire()
+  const waiting = [pool.acquire(), pool.acquire()]
+  const serveAfter = async (waitMs: number): Promise<void> => {
+    await clock.advance(waitMs)
+    lease.release()
+    lease = (await waiting.shift()) as typeof lease
+  }
+  // Somebody always waits, and each for 20 ms.
+  for (let n = 0; n < 25; n++) {
+    await serveAfter(10)
+    waiting.push(pool.acquire())
+  }
+  await serveAfter(5)
+  await expect(serveAfter(16)).rejects.toMatchObject({ code: 'OVERLOADED', waitedMs: 21 })
+  lease = await pool.acquire()
+  pool.acquire().catch(() => {})
+  // The deadline's.
+  expect(clock.refTimers).toBe(1)
+})
