@@ -11,7 +11,7 @@ const KIB = {
   'cenote/compat/mysql2/promise': 20.6,
   'cenote/compat/pg-pool': 17.3,
   'cenote/compat/sequelize-pool': 15.9,
-  'cenote/compat/tarn': 16.9,
+  'cenote/compat/tarn': 17.0,
   'cenote/fleet': 7.8,
   'cenote/inspector': 7.4,
   'cenote/ioredis': 2.9,

@@ -15,15 +15,23 @@ export class TimeLimitError extends Error {
   }
 }
 
-/** One call into user code. */
-export interface BoundedCall<T> {
+/** One call into user code; about a subject, where one such object serves for many calls. */
+export interface BoundedCall<T, S = void> {
   /** In its errors. */
   readonly what: string
   /** Infinity: none. */
   readonly limitMs: number
-  readonly run: (signal: AbortSignal) => T | PromiseLike<T>
+  readonly run: (signal: AbortSignal, subject: S) => T | PromiseLike<T>
   /** Whose signal it gets; default: one of its own. */
   readonly controller?: AbortController
+}
+
+/** A call that gave a promise. */
+export interface Pending<T> {
+  readonly ok?: undefined
+  readonly call: Pick<BoundedCall<T>, 'what' | 'limitMs'>
+  readonly controller: AbortController
+  readonly promise: PromiseLike<T>
 }
 
 function nothing(): void {}
@@ -61,19 +69,23 @@ export class Calls {
     done: (outcome: Outcome<T>) => void,
     late: (value: T) => void = nothing,
   ): () => void {
+    const begun = this.begin(call, undefined)
+    if (begun.ok === undefined) return this.wait(begun, done, late)
+    done(begun)
+    return nothing
+  }
+
+  /** Calls: how it ended, or a promise to wait for. */
+  begin<T, S>(call: BoundedCall<T, S>, subject: S): Outcome<T> | Pending<T> {
     const controller = call.controller ?? new AbortController()
-    let result: T | PromiseLike<T>
     try {
-      result = this.#context.runInAsyncScope(() => call.run(controller.signal))
-      if (!isThenable(result)) {
-        done({ ok: true, value: result })
-        return nothing
-      }
+      // No closure: a reset at each return would be most of what a checkout allocates.
+      const result = this.#context.runInAsyncScope(call.run, call, controller.signal, subject)
+      if (isThenable(result)) return { call, controller, promise: result }
+      return { ok: true, value: result }
     } catch (error) {
-      done({ ok: false, error })
-      return nothing
+      return { ok: false, error }
     }
-    return this.#wait(result, call, controller, done, late)
   }
 
   /** Calls a synchronous predicate of the user's; a throw is told to `report` and counts as `onThrow`. */
@@ -95,12 +107,11 @@ export class Calls {
     this.bounded({ what: 'onError', limitMs: Infinity, run: () => onError(error) as unknown }, nothing)
   }
 
-  #wait<T>(
-    result: PromiseLike<T>,
-    call: BoundedCall<T>,
-    controller: AbortController,
+  /** Waits for a call that has begun, as `bounded` does. */
+  wait<T>(
+    { call, controller, promise }: Pending<T>,
     done: (outcome: Outcome<T>) => void,
-    late: (value: T) => void,
+    late: (value: T) => void = nothing,
   ): () => void {
     let timer: TimerHandle | undefined
     let settled = false
@@ -109,7 +120,7 @@ export class Calls {
       if (timer !== undefined) this.clock.clearTimeout(timer)
       if (outcome !== undefined) done(outcome)
     }
-    Promise.resolve(result).then(
+    Promise.resolve(promise).then(
       (value) => (settled ? late(value) : finish({ ok: true, value })),
       (error: unknown) => (settled ? undefined : finish({ ok: false, error })),
     )

@@ -1,4 +1,4 @@
-import { type BoundedCall, type Outcome, TimeLimitError } from './calls.ts'
+import { type BoundedCall, type Outcome, type Pending, TimeLimitError } from './calls.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { Parts } from './parts.ts'
 import { type Slot, SlotState } from './slot.ts'
@@ -17,14 +17,28 @@ export interface CheckEvents<C> {
   done(): void
 }
 
+type Done<T, C> = (outcome: Outcome<T>, slot: Slot<C>) => void
+
 /** Asks the manager and the hooks about one connection, which nobody has meanwhile. */
 export class Checks<C> {
   readonly #parts: Parts<C>
   readonly #on: CheckEvents<C>
+  // Made once, as they are used at each return.
+  readonly #reset: BoundedCall<boolean | void, Slot<C>>
+  readonly #cleaned = (outcome: Outcome<boolean | void>, slot: Slot<C>): void => {
+    if (this.accepts(outcome)) this.#on.cleaned(slot)
+    else this.#refuse(slot)
+  }
 
   constructor(parts: Parts<C>, on: CheckEvents<C>) {
     this.#parts = parts
     this.#on = on
+    const { manager, options } = parts
+    this.#reset = {
+      what: 'reset',
+      limitMs: options.validationTimeoutMs,
+      run: (signal, { connection }) => manager.reset?.(connection, signal),
+    }
   }
 
   /** Asks isValid. `suspicion`: since another connection failed its check. */
@@ -70,19 +84,14 @@ export class Checks<C> {
   /** At return: the manager's reset, then the hook afterRelease. */
   clean(slot: Slot<C>, error: unknown): void {
     const { manager, options, slots } = this.#parts
-    const { afterRelease, validationTimeoutMs: limitMs } = options
     slots.return(slot)
-    const hook = (): void => {
-      if (afterRelease === undefined) return this.#on.cleaned(slot)
-      const call = { what: 'afterRelease', limitMs, run: () => afterRelease(slot.connection, error) }
-      this.#step(slot, call, () => this.#on.cleaned(slot))
-    }
-    if (manager.reset === undefined) return hook()
-    this.#step(
-      slot,
-      { what: 'reset', limitMs, run: (signal) => manager.reset?.(slot.connection, signal) },
-      hook,
-    )
+    if (manager.reset === undefined) this.#afterRelease(slot, error)
+    else if (options.afterRelease === undefined) this.call(slot, this.#reset, this.#cleaned)
+    else
+      this.call(slot, this.#reset, (outcome) => {
+        if (this.accepts(outcome)) this.#afterRelease(slot, error)
+        else this.#refuse(slot)
+      })
   }
 
   /** Whether a hook lets its connection pass; its failure is reported. */
@@ -93,20 +102,27 @@ export class Checks<C> {
   }
 
   /** A call for one connection. What comes of it after the connection was closed meanwhile is nobody's business. */
-  call<T>(slot: Slot<C>, call: BoundedCall<T>, done: (outcome: Outcome<T>) => void): void {
+  call<T>(slot: Slot<C>, call: BoundedCall<T, Slot<C>>, done: Done<T, C>): void {
     const { state } = slot
-    let isSettled = false
-    const abandon = this.#parts.calls.bounded(call, (outcome) => {
-      isSettled = true
-      slot.abandon = undefined
-      this.#parts.slots.leaveHook(slot)
-      if (slot.state === state) done(outcome)
-    })
-    if (!isSettled) slot.abandon = abandon
+    const begun = this.#parts.calls.begin(call, slot)
+    if (begun.ok === undefined) this.#wait(slot, state, begun, done)
+    else this.#settle(slot, state, begun, done)
   }
 
-  #step(slot: Slot<C>, call: BoundedCall<boolean | void>, next: () => void): void {
-    this.call(slot, call, (outcome) => (this.accepts(outcome) ? next() : this.#refuse(slot)))
+  #wait<T>(slot: Slot<C>, state: SlotState, pending: Pending<T>, done: Done<T, C>): void {
+    slot.abandon = this.#parts.calls.wait(pending, (outcome) => this.#settle(slot, state, outcome, done))
+  }
+
+  #settle<T>(slot: Slot<C>, state: SlotState, outcome: Outcome<T>, done: Done<T, C>): void {
+    slot.abandon = undefined
+    this.#parts.slots.leaveHook(slot)
+    if (slot.state === state) done(outcome, slot)
+  }
+
+  #afterRelease(slot: Slot<C>, error: unknown): void {
+    const { afterRelease, validationTimeoutMs: limitMs } = this.#parts.options
+    const call = { what: 'afterRelease', limitMs, run: () => afterRelease?.(slot.connection, error) }
+    this.call(slot, call, this.#cleaned)
   }
 
   #refuse(slot: Slot<C>): void {
