@@ -10,7 +10,10 @@ const collectGarbage = gc ?? (Bun === undefined ? undefined : () => Bun.gc(true)
 
 /** Calls, from as deep as that. */
 function within<T>(depth: number, call: () => T): T {
-  return depth === 0 ? call() : within(depth - 1, call)
+  if (depth === 0) return call()
+  // Not returned at once: a tail call leaves no frame in some engines.
+  const result = within(depth - 1, call)
+  return result
 }
 
 async function leakedStack(depth: number): Promise<string> {
