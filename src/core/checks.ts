@@ -26,8 +26,7 @@ export class Checks<C> {
   // Made once, as they are used at each return.
   readonly #reset: BoundedCall<boolean | void, Slot<C>>
   readonly #cleaned = (outcome: Outcome<boolean | void>, slot: Slot<C>): void => {
-    if (this.accepts(outcome)) this.#on.cleaned(slot)
-    else this.#refuse(slot)
+    if (this.#passes(outcome, slot)) this.#on.cleaned(slot)
   }
 
   constructor(parts: Parts<C>, on: CheckEvents<C>) {
@@ -75,8 +74,7 @@ export class Checks<C> {
       slot,
       { what: 'beforeAcquire', limitMs, run: () => beforeAcquire?.(slot.connection) },
       (outcome) => {
-        if (this.accepts(outcome)) this.#on.prepared(slot)
-        else this.#refuse(slot)
+        if (this.#passes(outcome, slot)) this.#on.prepared(slot)
       },
     )
   }
@@ -89,8 +87,7 @@ export class Checks<C> {
     else if (options.afterRelease === undefined) this.call(slot, this.#reset, this.#cleaned)
     else
       this.call(slot, this.#reset, (outcome) => {
-        if (this.accepts(outcome)) this.#afterRelease(slot, error)
-        else this.#refuse(slot)
+        if (this.#passes(outcome, slot)) this.#afterRelease(slot, error)
       })
   }
 
@@ -125,9 +122,12 @@ export class Checks<C> {
     this.call(slot, call, this.#cleaned)
   }
 
-  #refuse(slot: Slot<C>): void {
+  // One that a hook does not let pass is closed.
+  #passes(outcome: Outcome<boolean | void>, slot: Slot<C>): boolean {
+    if (this.accepts(outcome)) return true
     this.#on.refused(slot, 'hook')
     this.#on.done()
+    return false
   }
 
   // One connection failed its check, so the others may be dead too: they are all checked at once. Where the server did
