@@ -1,16 +1,9 @@
 import { expect, test, vi } from 'vitest'
 
-import { isPoolError, Pool, type PoolOptions } from '../../src/index.ts'
+import { isPoolError, Pool } from '../../src/index.ts'
 import { nextDelay } from '../../src/core/backoff.ts'
-import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
-
-function make(options: PoolOptions<ScriptedConnection> = {}) {
-  const manager = new ScriptedManager()
-  const clock = new VirtualClock(undefined, 1_000_000)
-  const errors: unknown[] = []
-  const pool = new Pool(manager, { clock, onError: (error) => void errors.push(error), ...options })
-  return { manager, clock, pool, errors }
-}
+import { ScriptedManager, type ScriptedConnection, settle } from '../../src/testing/index.ts'
+import { make } from './exact-pool.ts'
 
 test('promise 10: a hung connect fails after connectTimeoutMs, its slot is freed, its late connection closed', async () => {
   const { pool, manager, clock } = make({ maxSize: 1 })

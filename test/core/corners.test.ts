@@ -3,19 +3,12 @@ import { expect, test } from 'vitest'
 import { channel } from 'node:diagnostics_channel'
 
 import { occupancy, textOf } from '../../src/core/errors.ts'
-import { CHANNELS, PoolError, Pool, type PoolOptions } from '../../src/index.ts'
+import { CHANNELS, PoolError, Pool } from '../../src/index.ts'
 import { invariant } from '../../src/core/invariant.ts'
 import { Slots } from '../../src/core/slots.ts'
 import { Waiter, Waiters } from '../../src/core/waiters.ts'
-import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
-
-function make(options: PoolOptions<ScriptedConnection> = {}) {
-  const manager = new ScriptedManager()
-  const clock = new VirtualClock(undefined, 1_000_000)
-  const errors: unknown[] = []
-  const pool = new Pool(manager, { clock, onError: (error) => void errors.push(error), ...options })
-  return { manager, clock, pool, errors }
-}
+import { ScriptedManager, type ScriptedConnection, settle } from '../../src/testing/index.ts'
+import { make } from './exact-pool.ts'
 
 test('promise 11: an isFatal that throws counts as not fatal', async () => {
   const { pool, manager, clock, errors } = make()

@@ -8,6 +8,7 @@ import { nextPoolId } from '../../src/core/live-pools.ts'
 import { isTraced } from '../../src/core/tracing.ts'
 import { CHANNELS, livePools, Pool } from '../../src/index.ts'
 import { ScriptedManager, settle, VirtualClock } from '../../src/testing/index.ts'
+import { collectGarbage } from './collect-garbage.ts'
 import { heard, make } from './exact-pool.ts'
 
 const TOLD: Readonly<
@@ -109,12 +110,11 @@ test('pools have numbers of their own, and one that was collected is in no list'
   pools.add(gone)
   expect(livePools().every((each) => each instanceof Pool)).toBe(true)
   pools.delete(gone)
-  const { gc } = globalThis as { gc?: () => void }
-  if (gc === undefined) return
+  if (collectGarbage === undefined) return
   const before = pools.size
   for (let n = 0; n < 20; n++) void new Pool(new ScriptedManager(), { clock: new VirtualClock() }).state()
   for (let turn = 0; turn < 50 && pools.size > before; turn++) {
-    gc()
+    collectGarbage()
     await settle()
     await new Promise((resolve) => setImmediate(resolve))
   }

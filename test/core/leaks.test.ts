@@ -3,10 +3,8 @@ import { expect, test } from 'vitest'
 
 import { Pool } from '../../src/index.ts'
 import { ScriptedManager, settle, VirtualClock } from '../../src/testing/index.ts'
+import { collectGarbage } from './collect-garbage.ts'
 import { heard, make } from './exact-pool.ts'
-
-const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(isSync: boolean): void } }
-const collectGarbage = gc ?? (Bun === undefined ? undefined : () => Bun.gc(true))
 
 /** Calls, from as deep as that. */
 function within<T>(depth: number, call: () => T): T {

@@ -1,15 +1,8 @@
 import { expect, test, vi } from 'vitest'
 
-import { Pool, type PoolOptions, type PoolState } from '../../src/index.ts'
+import { Pool, type PoolState } from '../../src/index.ts'
 import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
-
-function make(options: PoolOptions<ScriptedConnection> = {}) {
-  const manager = new ScriptedManager()
-  const clock = new VirtualClock(undefined, 1_000_000)
-  const errors: unknown[] = []
-  const pool = new Pool(manager, { clock, onError: (error) => void errors.push(error), ...options })
-  return { manager, clock, pool, errors }
-}
+import { make } from './exact-pool.ts'
 
 function conserves({
   connections,
@@ -424,7 +417,7 @@ test('resize up opens for those who wait; a resize that is overtaken resolves; a
 })
 
 test('paused: nothing is opened or handed out, callers queue and their deadlines run on', async () => {
-  const { pool, clock, manager } = make({ maxSize: 2 })
+  const { pool, clock, manager } = make({ maxSize: 2, name: undefined })
   const lease = await pool.acquire()
   pool.pause()
   const order: number[] = []

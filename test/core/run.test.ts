@@ -2,19 +2,10 @@ import { channel } from 'node:diagnostics_channel'
 
 import { expect, test, vi } from 'vitest'
 
-import { CHANNELS, Pool, type PoolOptions } from '../../src/index.ts'
-import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
-
-const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(isSync: boolean): void } }
-const collectGarbage = gc ?? (Bun === undefined ? undefined : () => Bun.gc(true))
-
-function make(options: PoolOptions<ScriptedConnection> = {}) {
-  const manager = new ScriptedManager()
-  const clock = new VirtualClock(undefined, 1_000_000)
-  const errors: unknown[] = []
-  const pool = new Pool(manager, { clock, onError: (error) => void errors.push(error), ...options })
-  return { manager, clock, pool, errors }
-}
+import { CHANNELS } from '../../src/index.ts'
+import { settle } from '../../src/testing/index.ts'
+import { collectGarbage } from './collect-garbage.ts'
+import { make } from './exact-pool.ts'
 
 test('run gives the connection back whatever its function does, and passes its error through untouched', async () => {
   const { pool } = make({ maxSize: 1 })
@@ -103,7 +94,7 @@ test('a retried run does not take a connection that was merely handed back', asy
 })
 
 test('overload: callers are shed while the queue is standing, and told why', async () => {
-  const { pool, clock } = make({ maxSize: 1, overload: { targetMs: 50, intervalMs: 1_000 } })
+  const { pool, clock } = make({ maxSize: 1, name: undefined, overload: { targetMs: 50, intervalMs: 1_000 } })
   const results: string[] = []
   let message = ''
   let lease = await pool.acquire()
