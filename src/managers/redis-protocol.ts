@@ -1,3 +1,5 @@
+import { CONFIG_ERRORS } from './config-errors.ts'
+
 /** What brings a session back, in this order. */
 export type Undo = 'discard' | 'unwatch' | 'select'
 
@@ -21,15 +23,7 @@ const FATAL_REPLY =
   /^(WRONGPASS|NOAUTH|NOPERM|NOPROTO|DENIED|ERR (invalid DB index|DB index is out of range|AUTH|Client sent AUTH|invalid password|unknown command|wrong number of arguments for 'auth'))/i
 const UNTRUSTED =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED|PACKET_LENGTH|TLSV1))/
-const MISCONFIGURED = new Set([
-  'ERR_INVALID_URL',
-  'ERR_INVALID_ARG_TYPE',
-  'ERR_INVALID_ARG_VALUE',
-  'ERR_SOCKET_BAD_PORT',
-  'MODULE_NOT_FOUND',
-  'ERR_MODULE_NOT_FOUND',
-  'NOT_REDIS',
-])
+const MISCONFIGURED = new Set(['ERR_INVALID_URL', 'NOT_REDIS', ...CONFIG_ERRORS])
 const UNREADABLE = /RESP type|reply type byte|Protocol error|Invalid RESP|unexpected.*type/i
 // Whether the driver hears of it first, or writes once more.
 const HUNG_UP = /^(Socket closed unexpectedly|Connection is closed\.|write (EPIPE|ECONNRESET))$/

@@ -54,6 +54,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
   kysely: { '.': 'type', 'managers/pg.ts': 'all', kysely: 'all' },
   managers: {
     core: 'type',
+    'managers/config-errors.ts': 'all',
     'managers/driver.ts': 'all',
     'managers/mysql-protocol.ts': 'all',
     'managers/mysql2-status.ts': 'all',

@@ -1,3 +1,5 @@
+import { CONFIG_ERRORS } from '../config-errors.ts'
+
 // What the server says where no retry will help. It says the same code of a limit, which ends.
 const REFUSED = /ACCESS[_-]REFUSED|NOT[_-]ALLOWED/
 const FOR_NOW = /limit|is down|not (yet )?(ready|running)|alarm/i
@@ -9,15 +11,7 @@ const NO_VHOST = /^Expected ConnectionOpenOk; got <ConnectionClose/
 const HUNG_UP = /^(Socket closed abruptly|write (EPIPE|ECONNRESET)$)/
 const UNTRUSTED =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED|PACKET_LENGTH|TLSV1))/
-const FATAL = new Set([
-  'AMQP_REFUSED',
-  'NOT_AMQP',
-  'ERR_INVALID_ARG_TYPE',
-  'ERR_INVALID_ARG_VALUE',
-  'ERR_SOCKET_BAD_PORT',
-  'MODULE_NOT_FOUND',
-  'ERR_MODULE_NOT_FOUND',
-])
+const FATAL = new Set(['AMQP_REFUSED', 'NOT_AMQP', ...CONFIG_ERRORS])
 
 /** The error of a failed connect, in words where the driver's are those of the protocol. */
 export function explained(error: unknown, address: string, vhost: string): unknown {

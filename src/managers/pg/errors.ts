@@ -1,3 +1,4 @@
+import { CONFIG_ERRORS } from '../config-errors.ts'
 import { PgHostsError } from './hosts.ts'
 
 // Errors that no retry will mend: authorization, no such database, no privilege, a certificate that is not trusted, and what
@@ -5,14 +6,7 @@ import { PgHostsError } from './hosts.ts'
 const FATAL_STATES = /^(28|3D000|42501|0A000|22023|42704)/
 const UNTRUSTED =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED))/
-const MISCONFIGURED = new Set([
-  'ERR_INVALID_URL',
-  'ERR_INVALID_ARG_TYPE',
-  'ERR_INVALID_ARG_VALUE',
-  'ERR_SOCKET_BAD_PORT',
-  'MODULE_NOT_FOUND',
-  'ERR_MODULE_NOT_FOUND',
-])
+const MISCONFIGURED = new Set(['ERR_INVALID_URL', ...CONFIG_ERRORS])
 
 /** Whether no retry will mend this connect error. */
 export function isFatalError(error: unknown): boolean {
