@@ -11,6 +11,7 @@ const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as
 }
 // What the public files of a folder have in common: no sub-path of its own.
 const SHARED = new Set([
+  'src/managers/config-errors.ts',
   'src/managers/driver.ts',
   'src/managers/mysql-protocol.ts',
   'src/managers/mysql2-status.ts',
