@@ -217,8 +217,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'close leaves those who wait to their deadlines',
     seenIn: 'tarn #81, pg-pool (waiters at end() never settle)',
     file: 'circulation.ts',
-    from: 'while (this.queue.failHead(() => this.reports.closed(state))) continue',
-    to: 'void state',
+    from: 'while (this.queue.failHead(() => this.reports.closed(details))) continue',
+    to: 'void details',
   },
   {
     name: 'close waits for a lease without an end',

@@ -55,7 +55,7 @@ export class Calls {
       now: () => clock.now(),
       // A timer made on behalf of a caller would keep that caller's async context alive.
       setTimeout: (callback, delayMs) =>
-        this.#context.runInAsyncScope(() => clock.setTimeout(callback, delayMs)),
+        this.#context.runInAsyncScope(clock.setTimeout, clock, callback, delayMs),
       clearTimeout: (handle) => clock.clearTimeout(handle),
     }
   }

@@ -81,7 +81,7 @@ export class Circulation<C> implements Parts<C> {
     })
     this.queue = new Queue(options, this.calls.clock, this.events, {
       serve: () => this.refill(),
-      state: () => this.state(),
+      details: (cause) => this.reports.details(cause),
       lastConnectError: () => this.connector.lastError,
       supply: () => {
         const inHook = this.slots.inHook
@@ -261,8 +261,8 @@ export class Circulation<C> implements Parts<C> {
   /** Closes every connection that nobody holds, and gives up every attempt. */
   shut(): void {
     this.closed = true
-    const state = this.state()
-    while (this.queue.failHead(() => this.reports.closed(state))) continue
+    const details = this.reports.details()
+    while (this.queue.failHead(() => this.reports.closed(details))) continue
     this.connector.abandonAll()
     this.closer.closeIdle('poolClosed')
     this.closer.closeAll(SlotState.checking, SlotState.suspect)

@@ -102,8 +102,14 @@ export class AcquireTimeoutError extends PoolError {
   /** The time that the caller had, in milliseconds. */
   readonly timeoutMs: number
 
-  constructor(phase: AcquirePhase, timeoutMs: number, details: PoolErrorDetails) {
-    super('ACQUIRE_TIMEOUT', timeoutMessage(phase, timeoutMs, details), details)
+  /** `message`: that of another time-out of the same moment, phase and time. Default: one is made. */
+  constructor(
+    phase: AcquirePhase,
+    timeoutMs: number,
+    details: PoolErrorDetails,
+    message: string = timeoutMessage(phase, timeoutMs, details),
+  ) {
+    super('ACQUIRE_TIMEOUT', message, details)
     this.phase = phase
     this.timeoutMs = timeoutMs
   }

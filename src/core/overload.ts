@@ -6,28 +6,26 @@ import type { OverloadOptions } from './options.ts'
  * target are shed instead of served, so that those behind them still get a useful answer.
  */
 export class Overload {
-  readonly #targetMs: number
-  readonly #intervalMs: number
+  readonly options: OverloadOptions
   // The shortest wait since the interval began.
   #delayMs = 0
   #slow = false
   #intervalEnds: number
 
   constructor(options: OverloadOptions, now: number) {
-    this.#targetMs = options.targetMs
-    this.#intervalMs = options.intervalMs
+    this.options = options
     this.#intervalEnds = now
   }
 
   /** Whether the caller at the head, for whom there is a connection, is served rather than shed. */
   admits(waitedMs: number, now: number): boolean {
     if (now >= this.#intervalEnds) {
-      this.#slow = this.#delayMs > this.#targetMs
+      this.#slow = this.#delayMs > this.options.targetMs
       this.#delayMs = waitedMs
-      this.#intervalEnds = now + this.#intervalMs
+      this.#intervalEnds = now + this.options.intervalMs
       return true
     }
-    if (this.#slow && waitedMs > 2 * this.#targetMs) return false
+    if (this.#slow && waitedMs > 2 * this.options.targetMs) return false
     if (waitedMs < this.#delayMs) this.#delayMs = waitedMs
     return true
   }
@@ -43,13 +41,13 @@ export class Overload {
    */
   stalled(waitedMs: number, now: number): boolean {
     if (now < this.#intervalEnds) return false
-    if (this.#delayMs > this.#targetMs) {
+    if (this.#delayMs > this.options.targetMs) {
       this.#slow = true
-      return waitedMs > 2 * this.#targetMs
+      return waitedMs > 2 * this.options.targetMs
     }
     this.#slow = false
     this.#delayMs = waitedMs
-    this.#intervalEnds += this.#intervalMs
+    this.#intervalEnds += this.options.intervalMs
     return false
   }
 }

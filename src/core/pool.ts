@@ -82,7 +82,7 @@ export class Pool<C> implements AsyncDisposable {
   static async open<C>(manager: ConnectionManager<C>, options?: PoolOptions<C>): Promise<Pool<C>> {
     const pool = new Pool(manager, options)
     const circulation = pool.#circulation
-    const { minIdle, acquireTimeoutMs, name } = circulation.options
+    const { minIdle, acquireTimeoutMs } = circulation.options
     let failure: unknown
     circulation.onConnectFailed = (error, isFinal) => {
       if (isFinal) failure ??= circulation.reports.connect(error)
@@ -93,12 +93,8 @@ export class Pool<C> implements AsyncDisposable {
     )
     circulation.onConnectFailed = () => {}
     if (inTime && failure === undefined) return pool
-    const cause = circulation.connector.lastError
-    failure ??= new AcquireTimeoutError('connect', acquireTimeoutMs, {
-      pool: name,
-      state: pool.state(),
-      cause,
-    })
+    const details = circulation.reports.details(circulation.connector.lastError)
+    failure ??= new AcquireTimeoutError('connect', acquireTimeoutMs, details)
     await pool.close()
     throw failure
   }

@@ -6,6 +6,7 @@ import {
   AcquireTimeoutError,
   OverloadedError,
   type PoolError,
+  type PoolErrorDetails,
   QueueFullError,
 } from './errors.ts'
 import type { Events } from './events.ts'
@@ -13,7 +14,6 @@ import { Histogram } from './histogram.ts'
 import type { Lease } from './lease.ts'
 import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
 import { Overload } from './overload.ts'
-import type { PoolState } from './state.ts'
 import { Waiter, Waiters } from './waiters.ts'
 
 // So many time-outs at once: then their callers see to their errors, which the garbage collector would have to carry along
@@ -31,7 +31,7 @@ export interface Supply {
 export interface QueueContext {
   /** Serves who waits from what there is, and opens what is lacking. */
   serve(): void
-  state(): PoolState
+  details(cause?: unknown): PoolErrorDetails
   lastConnectError(): unknown
   supply(): Supply
 }
@@ -61,8 +61,9 @@ export class Queue<C> {
     this.#events = events
     this.#context = context
     this.#deadline = new Alarm(clock, true, () => this.#expire())
-    this.#stallCheck = new Alarm(clock, false, () => this.#checkStall())
-    this.#overload = options.overload && new Overload(options.overload, clock.now())
+    const overload = options.overload && new Overload(options.overload, clock.now())
+    this.#overload = overload
+    this.#stallCheck = new Alarm(clock, false, () => overload && this.#checkStall(overload))
   }
 
   get size(): number {
@@ -89,7 +90,7 @@ export class Queue<C> {
     }
     if (signal !== undefined) waiter.watch = this.#watch(waiter, signal)
     this.#arm()
-    if (this.#overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(now)
+    if (this.#overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(now, this.#overload)
     return promise
   }
 
@@ -106,7 +107,7 @@ export class Queue<C> {
       if (head === undefined || this.#overload === undefined) return head
       const waitedMs = now - head.queuedAt
       if (this.#overload.admits(waitedMs, now)) return head
-      this.#shed(head, waitedMs)
+      this.#shed(head, waitedMs, this.#overload)
     }
   }
 
@@ -140,9 +141,8 @@ export class Queue<C> {
   }
 
   refuseFull(): Promise<never> {
-    const { name, maxWaiting } = this.#options
     this.#events.refused('queueFull')
-    return this.refuse(new QueueFullError(maxWaiting, { pool: name, state: this.#context.state() }))
+    return this.refuse(new QueueFullError(this.#options.maxWaiting, this.#context.details()))
   }
 
   /** Fails a caller whose signal was aborted before it came. */
@@ -183,9 +183,8 @@ export class Queue<C> {
 
   #expire(): void {
     const now = this.#clock.now()
-    const { name } = this.#options
-    const state = this.#context.state()
-    const cause = this.#context.lastConnectError()
+    const details = this.#context.details(this.#context.lastConnectError())
+    let last: AcquireTimeoutError | undefined
     // The stack would be the timer's, and costs more than all the rest.
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = 0
@@ -200,7 +199,10 @@ export class Queue<C> {
       this.counts.timedOut++
       this.#leave(waiter)
       this.#events.timedOut(phase, now - waiter.queuedAt)
-      waiter.reject(new AcquireTimeoutError(phase, waiter.timeoutMs, { pool: name, state, cause }))
+      // One text for all that are alike: it would be most of what each error keeps in memory.
+      if (last?.phase !== phase || last.timeoutMs !== waiter.timeoutMs) last = undefined
+      last = new AcquireTimeoutError(phase, waiter.timeoutMs, details, last?.message)
+      waiter.reject(last)
     }
     Error.stackTraceLimit = stackTraceLimit
     if (this.#waiters.size > 0) this.#arm()
@@ -215,31 +217,28 @@ export class Queue<C> {
     return rank < inHook + inCheck + connecting ? 'connect' : 'queue'
   }
 
-  #shed(waiter: Waiter<C>, waitedMs: number): void {
-    const { name, overload } = this.#options
+  #shed(waiter: Waiter<C>, waitedMs: number, { options }: Overload): void {
     this.counts.refused++
-    const state = this.#context.state()
+    const details = this.#context.details()
     this.#leave(waiter)
     this.#events.refused('overloaded')
-    waiter.reject(
-      new OverloadedError(waitedMs, overload ?? { targetMs: 0, intervalMs: 0 }, { pool: name, state }),
-    )
+    waiter.reject(new OverloadedError(waitedMs, options, details))
   }
 
-  #armStallCheck(now: number): void {
+  #armStallCheck(now: number, { options }: Overload): void {
     this.#headAtStallCheck = this.#waiters.head()
-    this.#stallCheck.set(now + (this.#options.overload?.intervalMs ?? Infinity))
+    this.#stallCheck.set(now + options.intervalMs)
   }
 
-  #checkStall(): void {
+  #checkStall(overload: Overload): void {
     const now = this.#clock.now()
     let head = this.#waiters.head()
     if (head === this.#headAtStallCheck) {
-      while (head !== undefined && this.#overload?.stalled(now - head.queuedAt, now) === true) {
-        this.#shed(head, now - head.queuedAt)
+      while (head !== undefined && overload.stalled(now - head.queuedAt, now)) {
+        this.#shed(head, now - head.queuedAt, overload)
         head = this.#waiters.head()
       }
     }
-    if (this.#waiters.size > 0) this.#armStallCheck(now)
+    if (this.#waiters.size > 0) this.#armStallCheck(now, overload)
   }
 }

@@ -1,6 +1,13 @@
 import type { Calls } from './calls.ts'
 import { channels } from './channels.ts'
-import { ConnectError, LeaseReleasedError, PoolClosedError, PoolError, textOf } from './errors.ts'
+import {
+  ConnectError,
+  LeaseReleasedError,
+  PoolClosedError,
+  PoolError,
+  type PoolErrorDetails,
+  textOf,
+} from './errors.ts'
 import type { Events } from './events.ts'
 import type { ResolvedPoolOptions } from './options.ts'
 import type { Slot } from './slot.ts'
@@ -20,22 +27,23 @@ export class Reports<C> {
     this.#state = state
   }
 
-  closed(state: PoolState = this.#state()): PoolClosedError {
-    return new PoolClosedError({ pool: this.#options.name, state })
+  /** What every error of this pool is made of. */
+  details(cause?: unknown): PoolErrorDetails {
+    return { pool: this.#options.name, state: this.#state(), cause }
+  }
+
+  closed(details: PoolErrorDetails = this.details()): PoolClosedError {
+    return new PoolClosedError(details)
   }
 
   released(use: string): LeaseReleasedError {
-    return new LeaseReleasedError(use, { pool: this.#options.name, state: this.#state() })
+    return new LeaseReleasedError(use, this.details())
   }
 
   connect(cause: unknown): ConnectError {
     const { name } = this.#options
     const advice = 'Check the server, its address and the credentials'
-    return new ConnectError(`'${name}' could not connect: ${textOf(cause)}. ${advice}`, {
-      pool: name,
-      state: this.#state(),
-      cause,
-    })
+    return new ConnectError(`'${name}' could not connect: ${textOf(cause)}. ${advice}`, this.details(cause))
   }
 
   /** Reports a failure that belongs to no caller. */
@@ -47,7 +55,7 @@ export class Reports<C> {
     const { name, onError } = this.#options
     if (onError === undefined && !channels.error.hasSubscribers) return
     const message = `${what} of '${name}' failed: ${textOf(cause)}`
-    this.#calls.report(new PoolError(code, message, { pool: name, state: this.#state(), cause }))
+    this.#calls.report(new PoolError(code, message, this.details(cause)))
   }
 
   /** Reports a lease that is held for too long, or was lost, with the stack of its acquire. */
@@ -64,10 +72,7 @@ export class Reports<C> {
         ? `has been held for ${time}`
         : `was garbage-collected unreleased after ${time} and its connection closed`
     const advice = 'release it when the work is done. It was acquired where the stack says'
-    const error = new PoolError(code, `a lease of '${name}' ${what}: ${advice}`, {
-      pool: name,
-      state: this.#state(),
-    })
+    const error = new PoolError(code, `a lease of '${name}' ${what}: ${advice}`, this.details())
     const stack = trace?.stack
     if (stack !== undefined)
       error.stack = `${error.name}: ${error.message}${stack.slice(stack.indexOf('\n'))}`

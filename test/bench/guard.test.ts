@@ -37,7 +37,17 @@ const before = process.memoryUsage().heapUsed
 for (let n = 0; n < waits.length; n++) waits[n] = pool.acquire()
 gc()
 const perWaiter = (process.memoryUsage().heapUsed - before) / waits.length
-console.log(JSON.stringify({ ratio: best.ours / best.bare, bytes, perWaiter, held: held.length }))
+const errors = Array.from({ length: 20_000 })
+const late = new Pool(manager, { maxSize: 1, acquireTimeoutMs: 100 })
+const last = await late.acquire()
+await Promise.all(errors.map((_, n) => late.acquire().catch((error) => void (errors[n] = error))))
+gc()
+const withErrors = process.memoryUsage().heapUsed
+const seen = errors.every((error) => error.code === 'ACQUIRE_TIMEOUT')
+errors.length = 0
+gc()
+const perTimeout = (withErrors - process.memoryUsage().heapUsed) / 20_000
+console.log(JSON.stringify({ ratio: best.ours / best.bare, bytes, perWaiter, perTimeout, seen, held: [held, last].length }))
 process.exit()
 `
 
@@ -48,10 +58,13 @@ test('a checkout allocates no more than it does, and costs no more beside a bare
     { encoding: 'utf8', timeout: 60_000 },
   )
   expect(stderr).toBe('')
-  const { ratio, bytes, perWaiter } = JSON.parse(stdout) as Record<string, number>
-  console.log({ ratio, bytes, perWaiter })
+  const { seen, ratio, bytes, perWaiter, perTimeout } = JSON.parse(stdout) as Record<string, number | boolean>
+  console.log({ ratio, bytes, perWaiter, perTimeout })
+  expect(seen).toBe(true)
   expect(bytes).toBeLessThan(350)
   expect(perWaiter).toBeLessThan(390)
+  // The error of each: its text is one for all.
+  expect(perTimeout).toBeLessThan(200)
   expect(ratio).toBeLessThan(6)
 }, 70_000)
 
