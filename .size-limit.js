@@ -3,8 +3,8 @@
 import manifest from './package.json' with { type: 'json' }
 
 const KIB = {
-  'Pool alone': 15.1,
-  cenote: 18.2,
+  'Pool alone': 15.2,
+  cenote: 18.3,
   'cenote/amqplib': 4.2,
   'cenote/compat/generic-pool': 16.5,
   'cenote/compat/mysql2': 20.6,

@@ -238,9 +238,12 @@ export const CASES: Readonly<Record<CaseName, Case>> = {
     },
   },
   query: {
-    title: 'CPU of the process for a `SELECT 1`, 64 callers on 10 connections, a real PostgreSQL',
-    unit: 'µs',
+    title:
+      'CPU of the process for a `SELECT 1`, 64 callers on 10 connections of a real PostgreSQL, beside ten bare clients',
+    unit: '×',
     goal: 1.03,
+    absolute: true,
+    pools: ALL.filter((name) => name !== 'bare'),
     run: realQueries,
   },
   burst: {
@@ -335,7 +338,8 @@ function sized(size: number): Case {
   }
 }
 
-// As many rounds as make the figure steady; the server is CENOTE_PG_URL, or the local one.
+// Beside the bare clients in the same process, in turns: from one process to the next the same work costs up to a third more.
+// The server is CENOTE_PG_URL, or the local one.
 async function realQueries(name: PoolName): Promise<number> {
   const connectionString = process.env['CENOTE_PG_URL'] ?? 'postgres://postgres@127.0.0.1:5432/postgres'
   const source = {
@@ -350,22 +354,35 @@ async function realQueries(name: PoolName): Promise<number> {
     manager: new PgManager(connectionString, { driver: pg }),
     pgConfig: { connectionString, Client: pg.Client },
   }
-  const pool = await makePoolOf<pg.Client>(source as never, name, 10)
-  const [callers, each] = [64, 50]
-  const caller = async (): Promise<void> => {
-    for (let n = 0; n < each; n++) {
-      const held = await pool.acquire()
-      await (connectionOf(name, held) as pg.Client).query('SELECT 1')
-      pool.release(held)
+  const [callers, each] = [64, 25]
+  const costOf = async (poolName: PoolName): Promise<() => Promise<number>> => {
+    const pool = await makePoolOf<pg.Client>(source as never, poolName, 10)
+    const caller = async (): Promise<void> => {
+      for (let n = 0; n < each; n++) {
+        const held = await pool.acquire()
+        await (connectionOf(poolName, held) as pg.Client).query('SELECT 1')
+        pool.release(held)
+      }
+    }
+    return async () => {
+      const before = process.cpuUsage()
+      await Promise.all(Array.from({ length: callers }, caller))
+      return cpuNs(before)
     }
   }
-  const costs: number[] = []
-  for (let round = 0; round < 9; round++) {
-    const before = process.cpuUsage()
-    await Promise.all(Array.from({ length: callers }, caller))
-    if (round >= 2) costs.push(cpuNs(before) / 1_000 / (callers * each))
+  const costs: { readonly bare: number; readonly more: number }[] = []
+  // And from one set of connections to the next.
+  for (let set = 0; set < 3; set++) {
+    const [bare, ours] = [await costOf('bare'), await costOf(name)]
+    for (let round = 0; round < 45; round++) {
+      const isBareFirst = Math.random() < 0.5
+      const first = await (isBareFirst ? bare : ours)()
+      const second = await (isBareFirst ? ours : bare)()
+      const cost = isBareFirst ? first : second
+      if (round >= 5) costs.push({ bare: cost, more: first + second - 2 * cost })
+    }
   }
-  return median(costs)
+  return 1 + median(costs.map(({ more }) => more)) / median(costs.map((cost) => cost.bare))
 }
 
 async function loop(pool: BenchPool<unknown>, times: number): Promise<void> {

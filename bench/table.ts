@@ -30,7 +30,7 @@ export function tableOf(figures: Figures): string {
         const it = row.get(pool)
         return it === undefined || Number.isNaN(it.median)
           ? '–'
-          : `${round(it.median)} <sub>${round(it.least)}–${round(it.most)}</sub>`
+          : `${text(it.median, unit)} <sub>${text(it.least, unit)}–${text(it.most, unit)}</sub>`
       }),
       ratio === undefined ? '–' : `${ratio.toFixed(1)} ×`,
       wanted === '' ? '' : `${wanted}${isMet ? ', met' : ', **missed**'}`,
@@ -128,6 +128,7 @@ function draw(option: echarts.EChartsCoreOption): string {
   return svg
 }
 
-function round(value: number): string {
-  return value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
+function text(value: number, unit: string): string {
+  const maximumFractionDigits = unit === '×' ? 2 : value < 10 ? 1 : 0
+  return value.toLocaleString('en', { maximumFractionDigits })
 }

@@ -15,22 +15,24 @@ export class TimeLimitError extends Error {
   }
 }
 
-/** One call into user code; about a subject, where one such object serves for many calls. */
-export interface BoundedCall<T, S = void> {
-  /** In its errors. */
+/** What bounds a call. */
+export interface Bounds {
+  /** What is called, in its errors. */
   readonly what: string
   /** Infinity: none. */
   readonly limitMs: number
-  readonly run: (signal: AbortSignal, subject: S) => T | PromiseLike<T>
-  /** Whose signal it gets; default: one of its own. */
-  readonly controller?: AbortController
+  /** Aborted when the call takes too long or is given up. Default: none, where it takes no signal. */
+  readonly controller?: AbortController | undefined
+}
+
+/** One call into user code. */
+export interface BoundedCall<T> extends Bounds {
+  readonly run: () => T | PromiseLike<T>
 }
 
 /** A call that gave a promise. */
 export interface Pending<T> {
   readonly ok?: undefined
-  readonly call: Pick<BoundedCall<T>, 'what' | 'limitMs'>
-  readonly controller: AbortController
   readonly promise: PromiseLike<T>
 }
 
@@ -62,26 +64,25 @@ export class Calls {
 
   /**
    * Calls, and tells `done` how it ended: at once if the call returned no promise. After `limitMs` it has failed and
-   * `signal` is aborted; a value that arrives after that, or after the call was given up, goes to `late`. Returns how to give it up.
+   * its controller is aborted; a value that arrives after that, or after the call was given up, goes to `late`. Returns how to give it up.
    */
   bounded<T>(
     call: BoundedCall<T>,
     done: (outcome: Outcome<T>) => void,
     late: (value: T) => void = nothing,
   ): () => void {
-    const begun = this.begin(call, undefined)
-    if (begun.ok === undefined) return this.wait(begun, done, late)
+    const begun = this.begin(call.run, undefined)
+    if (begun.ok === undefined) return this.wait(call, begun, done, late)
     done(begun)
     return nothing
   }
 
-  /** Calls: how it ended, or a promise to wait for. */
-  begin<T, S>(call: BoundedCall<T, S>, subject: S): Outcome<T> | Pending<T> {
-    const controller = call.controller ?? new AbortController()
+  /** Calls, about a subject: how it ended, or a promise to wait for. */
+  begin<T, S>(run: (subject: S) => T | PromiseLike<T>, subject: S): Outcome<T> | Pending<T> {
     try {
       // No closure: a reset at each return would be most of what a checkout allocates.
-      const result = this.#context.runInAsyncScope(call.run, call, controller.signal, subject)
-      if (isThenable(result)) return { call, controller, promise: result }
+      const result = this.#context.runInAsyncScope(run, undefined, subject)
+      if (isThenable(result)) return { promise: result }
       return { ok: true, value: result }
     } catch (error) {
       return { ok: false, error }
@@ -109,7 +110,8 @@ export class Calls {
 
   /** Waits for a call that has begun, as `bounded` does. */
   wait<T>(
-    { call, controller, promise }: Pending<T>,
+    { what, limitMs, controller }: Bounds,
+    { promise }: Pending<T>,
     done: (outcome: Outcome<T>) => void,
     late: (value: T) => void = nothing,
   ): () => void {
@@ -124,21 +126,21 @@ export class Calls {
       (value) => (settled ? late(value) : finish({ ok: true, value })),
       (error: unknown) => (settled ? undefined : finish({ ok: false, error })),
     )
-    if (call.limitMs < Infinity) {
+    if (limitMs < Infinity) {
       timer = this.clock.setTimeout(
         () => {
-          const error = new TimeLimitError(call.what, call.limitMs)
+          const error = new TimeLimitError(what, limitMs)
           finish({ ok: false, error })
-          controller.abort(error)
+          controller?.abort(error)
         },
-        Math.min(call.limitMs, LONGEST_DELAY_MS),
+        Math.min(limitMs, LONGEST_DELAY_MS),
       )
       timer.unref?.()
     }
     return () => {
       if (settled) return
       finish(undefined)
-      controller.abort(new Error(`${call.what} was given up`))
+      controller?.abort(new Error(`${what} was given up`))
     }
   }
 }

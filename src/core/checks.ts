@@ -1,4 +1,4 @@
-import { type BoundedCall, type Outcome, type Pending, TimeLimitError } from './calls.ts'
+import { type Bounds, type Outcome, type Pending, TimeLimitError } from './calls.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { Parts } from './parts.ts'
 import { type Slot, SlotState } from './slot.ts'
@@ -23,8 +23,8 @@ type Done<T, C> = (outcome: Outcome<T>, slot: Slot<C>) => void
 export class Checks<C> {
   readonly #parts: Parts<C>
   readonly #on: CheckEvents<C>
-  // Made once, as they are used at each return.
-  readonly #reset: BoundedCall<boolean | void, Slot<C>>
+  // Made once, as they are used at each return. This one is for a reset that declares no signal.
+  readonly #reset = ({ connection }: Slot<C>) => this.#parts.manager.reset?.(connection, undefined as never)
   readonly #cleaned = (outcome: Outcome<boolean | void>, slot: Slot<C>): void => {
     if (this.#passes(outcome, slot)) this.#on.cleaned(slot)
   }
@@ -32,12 +32,6 @@ export class Checks<C> {
   constructor(parts: Parts<C>, on: CheckEvents<C>) {
     this.#parts = parts
     this.#on = on
-    const { manager, options } = parts
-    this.#reset = {
-      what: 'reset',
-      limitMs: options.validationTimeoutMs,
-      run: (signal, { connection }) => manager.reset?.(connection, signal),
-    }
   }
 
   /** Asks isValid. `suspicion`: since another connection failed its check. */
@@ -45,9 +39,9 @@ export class Checks<C> {
     if (purpose !== 'suspicion' && slot.state !== SlotState.checking) this.#parts.slots.check(slot)
     const startedTick = this.#parts.slots.tick()
     const startedAt = this.#parts.calls.clock.now()
-    const run = (signal: AbortSignal): boolean | Promise<boolean> =>
-      this.#parts.manager.isValid(slot.connection, signal)
-    this.call(slot, { what: 'isValid', limitMs: this.#parts.options.validationTimeoutMs, run }, (outcome) => {
+    const controller = new AbortController()
+    const run = () => this.#parts.manager.isValid(slot.connection, controller.signal)
+    const done = (outcome: Outcome<boolean>): void => {
       const passed = outcome.ok && outcome.value === true
       const now = this.#parts.calls.clock.now()
       this.#parts.events.checked(slot.id, passed, now - startedAt)
@@ -62,21 +56,19 @@ export class Checks<C> {
       const isSilent = !outcome.ok && outcome.error instanceof TimeLimitError
       if (purpose !== 'suspicion') this.#suspectOthers(startedTick, isSilent)
       this.#on.done()
-    })
+    }
+    this.call(slot, 'isValid', run, done, controller)
   }
 
   /** Asks the hook beforeAcquire. */
   beforeAcquire(slot: Slot<C>): void {
-    const { beforeAcquire, validationTimeoutMs: limitMs } = this.#parts.options
+    const { beforeAcquire } = this.#parts.options
     if (slot.state !== SlotState.checking) this.#parts.slots.check(slot)
     this.#parts.slots.enterHook(slot)
-    this.call(
-      slot,
-      { what: 'beforeAcquire', limitMs, run: () => beforeAcquire?.(slot.connection) },
-      (outcome) => {
-        if (this.#passes(outcome, slot)) this.#on.prepared(slot)
-      },
-    )
+    const run = () => beforeAcquire?.(slot.connection)
+    this.call(slot, 'beforeAcquire', run, (outcome) => {
+      if (this.#passes(outcome, slot)) this.#on.prepared(slot)
+    })
   }
 
   /** At return: the manager's reset, then the hook afterRelease. */
@@ -84,9 +76,9 @@ export class Checks<C> {
     const { manager, options, slots } = this.#parts
     slots.return(slot)
     if (manager.reset === undefined) this.#afterRelease(slot, error)
-    else if (options.afterRelease === undefined) this.call(slot, this.#reset, this.#cleaned)
+    else if (options.afterRelease === undefined) this.#callReset(slot, this.#cleaned)
     else
-      this.call(slot, this.#reset, (outcome) => {
+      this.#callReset(slot, (outcome) => {
         if (this.#passes(outcome, slot)) this.#afterRelease(slot, error)
       })
   }
@@ -99,15 +91,33 @@ export class Checks<C> {
   }
 
   /** A call for one connection. What comes of it after the connection was closed meanwhile is nobody's business. */
-  call<T>(slot: Slot<C>, call: BoundedCall<T, Slot<C>>, done: Done<T, C>): void {
+  call<T>(
+    slot: Slot<C>,
+    what: string,
+    run: (slot: Slot<C>) => T | PromiseLike<T>,
+    done: Done<T, C>,
+    controller?: AbortController,
+  ): void {
+    const { calls, options } = this.#parts
     const { state } = slot
-    const begun = this.#parts.calls.begin(call, slot)
-    if (begun.ok === undefined) this.#wait(slot, state, begun, done)
-    else this.#settle(slot, state, begun, done)
+    const begun = calls.begin(run, slot)
+    if (begun.ok !== undefined) return this.#settle(slot, state, begun, done)
+    this.#wait(slot, state, { what, limitMs: options.validationTimeoutMs, controller }, begun, done)
   }
 
-  #wait<T>(slot: Slot<C>, state: SlotState, pending: Pending<T>, done: Done<T, C>): void {
-    slot.abandon = this.#parts.calls.wait(pending, (outcome) => this.#settle(slot, state, outcome, done))
+  // A signal would be a fifth of the cost of a return: only a reset that may take it gets one.
+  #callReset(slot: Slot<C>, done: Done<boolean | void, C>): void {
+    const { manager } = this.#parts
+    if (manager.reset?.length === 1) return this.call(slot, 'reset', this.#reset, done)
+    const controller = new AbortController()
+    const run = () => manager.reset?.(slot.connection, controller.signal)
+    this.call(slot, 'reset', run, done, controller)
+  }
+
+  #wait<T>(slot: Slot<C>, state: SlotState, bounds: Bounds, pending: Pending<T>, done: Done<T, C>): void {
+    slot.abandon = this.#parts.calls.wait(bounds, pending, (outcome) =>
+      this.#settle(slot, state, outcome, done),
+    )
   }
 
   #settle<T>(slot: Slot<C>, state: SlotState, outcome: Outcome<T>, done: Done<T, C>): void {
@@ -117,9 +127,8 @@ export class Checks<C> {
   }
 
   #afterRelease(slot: Slot<C>, error: unknown): void {
-    const { afterRelease, validationTimeoutMs: limitMs } = this.#parts.options
-    const call = { what: 'afterRelease', limitMs, run: () => afterRelease?.(slot.connection, error) }
-    this.call(slot, call, this.#cleaned)
+    const { afterRelease } = this.#parts.options
+    this.call(slot, 'afterRelease', () => afterRelease?.(slot.connection, error), this.#cleaned)
   }
 
   // One that a hook does not let pass is closed.

@@ -51,7 +51,7 @@ export class Circulation<C> implements Parts<C> {
     this.manager = manager
     this.options = options
     const { clock } = options
-    this.#recent = () => (clock.recent === undefined ? clock.now() : clock.recent())
+    this.#recent = () => clock.recent?.() ?? clock.now()
     this.slots = new Slots(options)
     this.events = new Events(options.name, nextPoolId())
     this.calls = new Calls(clock, this.events, options.onError)
@@ -65,7 +65,7 @@ export class Circulation<C> implements Parts<C> {
       },
     })
     this.#checks = new Checks(this, {
-      offer: (slot, isProven) => this.#offerAgain(slot, isProven),
+      offer: (slot, isProven) => this.#offer(slot, isProven, true),
       prepared: (slot) => {
         const now = this.#handOverTime()
         const reason = this.#unfit(slot, now)
@@ -73,8 +73,8 @@ export class Circulation<C> implements Parts<C> {
         else this.#deliver(slot, now)
       },
       cleaned: (slot) => {
-        slot.lastUsedAt = this.#recent()
-        this.#offerAgain(slot, false)
+        slot.lastUsedAt = this.#handOverTime()
+        this.#offer(slot, false, true, slot.lastUsedAt)
       },
       refused: (slot, reason) => this.closer.close(slot, reason),
       done: () => this.refill(),
@@ -93,8 +93,7 @@ export class Circulation<C> implements Parts<C> {
       queued: () => this.queue.size,
       halted: () => this.paused || this.closed,
       opened: (slot) => {
-        if (this.options.afterConnect === undefined) this.#offer(slot, true)
-        else this.#offerAgain(slot, true)
+        this.#offer(slot, true, this.options.afterConnect !== undefined)
         this.refill()
         this.onChange()
       },
@@ -159,7 +158,7 @@ export class Circulation<C> implements Parts<C> {
 
   /** A lease of an idle connection that needs no check that waits. */
   tryAcquire(): Lease<C> | undefined {
-    const { beforeAcquire, queueStrategy, validationTimeoutMs } = this.options
+    const { beforeAcquire, queueStrategy } = this.options
     const trace = this.#leaks && acquiredHere()
     if (beforeAcquire === undefined) return this.#takeReady(false, trace)
     for (;;) {
@@ -174,19 +173,16 @@ export class Circulation<C> implements Parts<C> {
       let lease: Lease<C> | undefined
       let isWithinCall = true
       this.slots.check(slot)
-      this.#checks.call(
-        slot,
-        { what: 'beforeAcquire', limitMs: validationTimeoutMs, run: () => beforeAcquire(slot.connection) },
-        (outcome) => {
-          if (!this.#checks.accepts(outcome)) this.#discard(slot, 'hook')
-          else if (isWithinCall) lease = this.#leaseIdle(slot, now, trace)
-          else {
-            // Not checked: whoever waits gets it as any idle one.
-            this.#rest(slot)
-            this.refill()
-          }
-        },
-      )
+      const run = () => beforeAcquire(slot.connection)
+      this.#checks.call(slot, 'beforeAcquire', run, (outcome) => {
+        if (!this.#checks.accepts(outcome)) this.#discard(slot, 'hook')
+        else if (isWithinCall) lease = this.#leaseIdle(slot, now, trace)
+        else {
+          // Not checked: whoever waits gets it as any idle one.
+          this.#rest(slot)
+          this.refill()
+        }
+      })
       isWithinCall = false
       if (lease !== undefined || slot.state === SlotState.checking) return lease
     }
@@ -195,12 +191,13 @@ export class Circulation<C> implements Parts<C> {
   /** A connection comes back. */
   giveBack(slot: Slot<C>, error: unknown, lease: Lease<C>): void {
     if (slot.state !== SlotState.leased) return
-    const now = this.#handOverTime()
+    const isFinal = this.manager.reset === undefined && this.options.afterRelease === undefined
+    // Where there is more to do, the exact time is read after it.
+    const now = isFinal ? this.#handOverTime() : this.#recent()
     this.#released(slot, now, lease)
     const reason = this.#unfit(slot, now, error)
     if (reason !== undefined) this.#discard(slot, reason)
-    else if (this.manager.reset === undefined && this.options.afterRelease === undefined)
-      this.#place(slot, now, false)
+    else if (isFinal) this.#place(slot, now, false)
     else this.#checks.clean(slot, error)
   }
 
@@ -227,19 +224,16 @@ export class Circulation<C> implements Parts<C> {
     const now = this.calls.clock.now()
     const slot = this.slots.adopt(connection, now, this.connector.expiresAt(now))
     this.events.opened(slot.id, 0)
-    const { afterConnect, validationTimeoutMs } = this.options
+    const { afterConnect } = this.options
     if (afterConnect === undefined) {
-      this.#offer(slot, true)
+      this.#offer(slot, true, false)
     } else {
-      this.#checks.call(
-        slot,
-        { what: 'afterConnect', limitMs: validationTimeoutMs, run: () => afterConnect(connection) },
-        (outcome) => {
-          if (outcome.ok) return this.#offerAgain(slot, true)
-          this.calls.report(outcome.error)
-          this.#discard(slot, 'hook')
-        },
-      )
+      const run = () => afterConnect(connection)
+      this.#checks.call(slot, 'afterConnect', run, (outcome) => {
+        if (outcome.ok) return this.#offer(slot, true, true)
+        this.calls.report(outcome.error)
+        this.#discard(slot, 'hook')
+      })
     }
     return 'added'
   }
@@ -328,33 +322,17 @@ export class Circulation<C> implements Parts<C> {
     this.events.released(slot.id, slot.leasedAt, this.options.clock)
   }
 
-  #unfit(slot: Slot<C>, now: number, error?: unknown): CloseReason | undefined {
-    return this.closed ? 'poolClosed' : this.#fitness.flawOf(slot, now, error)
-  }
-
-  // One that was waited for may have broken meanwhile. Where it rests, or beforeAcquire comes, hasBroken is asked later.
-  #offerAgain(slot: Slot<C>, isProven: boolean): void {
-    const isHandedOn = this.queue.size > 0 && this.options.beforeAcquire === undefined
-    if (!isHandedOn) return this.#offer(slot, isProven)
-    const now = this.#handOverTime()
-    const reason = this.#unfit(slot, now)
-    if (reason === undefined) this.#place(slot, now, isProven)
-    else this.#discard(slot, reason)
+  #unfit(slot: Slot<C>, now: number, error?: unknown, isAsked = true): CloseReason | undefined {
+    return this.closed ? 'poolClosed' : this.#fitness.flawOf(slot, now, error, isAsked)
   }
 
   // A connection that nobody holds goes to the caller at the head, or rests. `isProven`: just opened or checked.
-  #offer(slot: Slot<C>, isProven: boolean): void {
-    const now = this.#handOverTime()
-    const reason =
-      slot.lost ||
-      this.closed ||
-      slot.generation !== this.slots.generation ||
-      slot.expiresAt <= now ||
-      this.slots.hasSurplus
-        ? this.#unfit(slot, now)
-        : undefined
-    if (reason !== undefined) return this.#discard(slot, reason)
-    this.#place(slot, now, isProven)
+  // `isAged`: it was waited for, and may have broken meanwhile. Where it rests, or beforeAcquire comes, hasBroken is asked later.
+  #offer(slot: Slot<C>, isProven: boolean, isAged: boolean, now: number = this.#handOverTime()): void {
+    const isAsked = isAged && this.queue.size > 0 && this.options.beforeAcquire === undefined
+    const reason = this.#unfit(slot, now, undefined, isAsked)
+    if (reason === undefined) this.#place(slot, now, isProven)
+    else this.#discard(slot, reason)
   }
 
   // One that is fit goes to the caller at the head, or rests.

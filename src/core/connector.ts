@@ -198,7 +198,7 @@ export class Connector<C> {
       {
         what: 'connect',
         limitMs: connectTimeoutMs,
-        run: (signal): PromiseLike<C> => this.#parts.manager.connect({ signal, lost }),
+        run: (): PromiseLike<C> => this.#parts.manager.connect({ signal: controller.signal, lost }),
         controller,
       },
       (outcome) => {

@@ -10,14 +10,17 @@ export class Fitness<C> {
     this.#parts = parts
   }
 
-  /** Why a connection may neither be handed out nor kept, in the promised order. `error`: what its borrower failed with. */
-  flawOf(slot: Slot<C>, now: number, error: unknown): CloseReason | undefined {
+  /**
+   * Why a connection may neither be handed out nor kept, in the promised order. `error`: what its borrower failed with;
+   * `isAsked`: whether the manager is asked about one that is otherwise well.
+   */
+  flawOf(slot: Slot<C>, now: number, error: unknown, isAsked: boolean): CloseReason | undefined {
     const { slots, options } = this.#parts
     if (slot.generation !== slots.generation) return 'cleared'
     if (slot.uses >= options.maxUses) return 'uses'
     if (slot.expiresAt <= now) return 'lifetime'
     if (slot.lost) return 'lost'
-    if (this.isBroken(slot.connection, error)) return 'broken'
+    if ((isAsked || slots.hasSurplus) && this.isBroken(slot.connection, error)) return 'broken'
     return slots.hasSurplus ? 'surplus' : undefined
   }
 

@@ -51,7 +51,8 @@ export interface ConnectionManager<C> {
    * Brings a connection that comes back into a state fit for the next caller (rolls back, discards session state).
    * Called at return, after `hasBroken` and before the hook `afterRelease`; nobody gets the connection until it
    * settles. `false`, a throw or a rejection: it is closed. Return nothing at once when there is nothing to do: a
-   * promise costs the next caller a turn. Bounded by `validationTimeoutMs`. Default: nothing is reset.
+   * promise costs the next caller a turn. Bounded by `validationTimeoutMs`, after which `signal` aborts; a reset with a
+   * single parameter is called without one, as to make it would be a fifth of a return. Default: nothing is reset.
    */
   reset?(connection: C, signal: AbortSignal): boolean | void | Promise<boolean | void>
   /**

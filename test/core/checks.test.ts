@@ -207,3 +207,36 @@ test('a return is reset first, then told to afterRelease, and a refusal of eithe
     expect(manager.open).toBe(refuses === 'nobody' ? 1 : 0)
   }
 })
+
+test('a reset that takes a signal gets one of its own, aborted when it takes too long; one that declares none gets none', async () => {
+  const given: unknown[][] = []
+  const hang = (...all: unknown[]): Promise<void> => {
+    given.push(all)
+    return never()
+  }
+  const resets = {
+    one: (connection: ScriptedConnection) => hang(connection),
+    two: (connection: ScriptedConnection, signal: AbortSignal) => hang(connection, signal),
+    any: (...all: unknown[]) => hang(...all),
+  }
+  for (const [name, reset] of Object.entries(resets)) {
+    given.length = 0
+    const { manager, clock, pool, errors } = await idle(2, { validationTimeoutMs: 50 })
+    Object.assign(manager, { reset })
+    const leases = [await pool.acquire(), await pool.acquire()]
+    for (const lease of leases) lease.release()
+    await clock.advance(50)
+    expect(errors.map(({ code, cause }) => [code, textOf(cause)])).toEqual([
+      ['HOOK_FAILED', 'reset took longer than 50 ms'],
+      ['HOOK_FAILED', 'reset took longer than 50 ms'],
+    ])
+    expect(manager.open).toBe(0)
+    const signals = given.map(([, signal]) => signal)
+    if (name === 'one') expect(given.map(({ length }) => length)).toEqual([1, 1])
+    else {
+      expect(signals).toEqual([expect.any(AbortSignal), expect.any(AbortSignal)])
+      expect(signals[0]).not.toBe(signals[1])
+      expect(signals.map((signal) => (signal as AbortSignal).aborted)).toEqual([true, true])
+    }
+  }
+})

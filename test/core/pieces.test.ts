@@ -336,12 +336,15 @@ test('calls: a limit of Infinity makes no timer; one that was given up says so; 
   const outcomes: unknown[] = []
   const late: number[] = []
   const signals: AbortSignal[] = []
-  const call = (limitMs: number) =>
-    calls.bounded(
-      { what: 'work', limitMs, run: (signal) => (signals.push(signal), gate.promise) },
+  const call = (limitMs: number) => {
+    const controller = new AbortController()
+    signals.push(controller.signal)
+    return calls.bounded(
+      { what: 'work', limitMs, run: () => gate.promise, controller },
       (outcome) => outcomes.push(outcome),
       (value) => late.push(value),
     )
+  }
   const giveUp = call(Infinity)
   expect(clock.timers).toBe(0)
   call(50)
