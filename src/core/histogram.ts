@@ -45,12 +45,13 @@ export class Histogram {
 }
 
 function bucketOf(durationMs: number): number {
-  const micros = Math.min(Math.floor(durationMs * 1000), MAX_MICROS)
-  if (micros < SUB_BUCKETS) return micros
+  const micros = Math.min(durationMs * 1000, MAX_MICROS)
   // In whole numbers of 32 bits where they suffice: Math.pow would cost more than the rest of a hand-over's statistics.
   if (micros < 2 ** 31) {
-    const octave = 31 - SUB_BITS - Math.clz32(micros)
-    return octave * SUB_BUCKETS + (micros >>> octave)
+    const whole = micros | 0
+    if (whole < SUB_BUCKETS) return whole
+    const octave = 31 - SUB_BITS - Math.clz32(whole)
+    return octave * SUB_BUCKETS + (whole >>> octave)
   }
   const octave = 63 - SUB_BITS - Math.clz32(micros / 2 ** 32)
   return octave * SUB_BUCKETS + Math.floor(micros / 2 ** octave)
