@@ -50,7 +50,8 @@ export class Alarm {
     const now = this.#clock.now()
     if (this.#due === Infinity && !this.#keepsAlive) return
     const delayMs = Math.min(Math.max(Math.ceil(this.#due - now), 1), LONGEST_DELAY_MS)
-    this.#ringsAt = now + delayMs
+    // Not the whole millisecond that it is rounded up to, or the same time set again would arm it anew.
+    this.#ringsAt = Math.min(this.#due, now + delayMs)
     this.#handle = this.#clock.setTimeout(() => this.#ring(), delayMs)
     if (!this.#keepsAlive) this.#handle.unref?.()
   }

@@ -131,6 +131,19 @@ test('an alarm: one timer, left where it is when its time moves later, moved whe
   expect(cleared()).toBe(2)
 })
 
+test('an alarm that is set again for the same time keeps its timer, which rings at a whole millisecond', () => {
+  const { clock, armed, ring, cleared } = timers()
+  let rung = 0
+  const alarm = new Alarm(clock, false, () => rung++)
+  clock.time = 0.25
+  for (let again = 0; again < 3; again++) alarm.set(99.75)
+  expect([armed.map(({ at }) => at), cleared()]).toEqual([[100.25], 0])
+  alarm.set(99.5)
+  expect([armed.map(({ at }) => at), cleared()]).toEqual([[100.25], 1])
+  ring(100.25)
+  expect([rung, alarm.isSet, armed.length]).toEqual([1, false, 0])
+})
+
 test('an alarm that keeps the process alive does so while it is set, also for ever, and not after', () => {
   const { clock, armed, ring } = timers()
   const alarm = new Alarm(clock, true, () => {})

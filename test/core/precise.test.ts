@@ -588,6 +588,35 @@ test('however many time out together, each does at its time and in its order, an
   ;(await later).release()
 })
 
+test('of callers that time out at one and the same moment each is told its own time and what it lacked', async () => {
+  const { pool, manager, clock } = make({ maxSize: 2 })
+  const held = await pool.acquire()
+  manager.always.connect = 'never'
+  const told: string[] = []
+  const wait = (timeoutMs: number, priority = 0): void => {
+    const failed = ({ message }: Error): void => void told.push(message.split(' (', 1).join())
+    pool.acquire({ timeoutMs, priority }).catch(failed)
+  }
+  wait(500)
+  wait(500)
+  await clock.advance(200)
+  wait(300)
+  await clock.advance(300)
+  // The timer rings at the next whole millisecond: for both, and for the one behind first.
+  wait(99.5, 1)
+  await clock.advance(0.25)
+  wait(99.5, 0)
+  await clock.advance(99.75)
+  expect(told).toEqual([
+    "acquire timed out after 500 ms waiting for 'exact' to connect",
+    "acquire timed out after 500 ms waiting for 'exact' to connect",
+    "acquire timed out after 300 ms waiting for 'exact' to connect",
+    "acquire timed out after 99.5 ms in the queue of 'exact'",
+    "acquire timed out after 99.5 ms waiting for 'exact' to connect",
+  ])
+  held.release()
+})
+
 test('a dedicated connect whose signal aborts rejects with its reason, and leaves no connection', async () => {
   const { pool, manager } = make()
   const gate = Promise.withResolvers<void>()
