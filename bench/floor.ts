@@ -1,0 +1,181 @@
+// How near a pool can come to a bare array: the least code that still keeps what each checkout is promised, beside the
+// array and this pool, in turns in one process. Run it with --expose-gc.
+import { type ConnectionManager, Pool } from '../dist/index.js'
+import { median } from './median.ts'
+import type { BenchPool } from './pools.ts'
+
+const ROUNDS = 25
+
+interface Slot {
+  readonly connection: object
+  readonly expiresAt: number
+  lastUsedAt: number
+  uses: number
+}
+
+interface Waiter {
+  readonly resolve: (lease: FloorLease) => void
+  // Never called here, but whoever may time out or be refused needs it.
+  readonly reject: (reason: unknown) => void
+  readonly deadline: number
+}
+
+// A lease is single-use: one that was given back twice must not free another borrower's connection.
+class FloorLease {
+  readonly pool: Floor
+  slot: Slot | undefined
+
+  constructor(pool: Floor, slot: Slot) {
+    this.pool = pool
+    this.slot = slot
+  }
+
+  release(): void {
+    const { slot } = this
+    if (slot === undefined) return
+    this.slot = undefined
+    this.pool.giveBack(slot)
+  }
+}
+
+// Nothing that is expired, unchecked for too long or broken is handed out; each waiter has its deadline; how long each waited
+// is known. No timers, signals, hooks, priorities, events or statistics beside.
+class Floor {
+  readonly #idle: Slot[]
+  readonly #waiters: (Waiter | undefined)[] = []
+  #head = 0
+  waitedMs = 0
+  readonly #manager: ConnectionManager<object>
+
+  constructor(manager: ConnectionManager<object>, connections: readonly object[]) {
+    this.#manager = manager
+    const expiresAt = performance.now() + 1e9
+    this.#idle = connections.map((connection) => ({ connection, expiresAt, lastUsedAt: 0, uses: 0 }))
+  }
+
+  acquire(): Promise<FloorLease> {
+    const now = performance.now()
+    const slot = this.#idle.pop()
+    if (slot !== undefined && this.#isFit(slot, now) && now - slot.lastUsedAt < 1e9) {
+      slot.uses++
+      return Promise.resolve(new FloorLease(this, slot))
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<FloorLease>()
+    this.#waiters.push({ resolve, reject, deadline: now + 30_000 })
+    return promise
+  }
+
+  giveBack(slot: Slot): void {
+    const waiter = this.#waiters[this.#head]
+    if (waiter === undefined) {
+      if (this.#isFit(slot, slot.lastUsedAt)) this.#idle.push(slot)
+      return
+    }
+    const now = performance.now()
+    if (!this.#isFit(slot, now)) return
+    this.#waiters[this.#head++] = undefined
+    if (this.#head === this.#waiters.length) {
+      this.#waiters.length = 0
+      this.#head = 0
+    }
+    slot.lastUsedAt = now
+    slot.uses++
+    this.waitedMs += now - waiter.deadline + 30_000
+    waiter.resolve(new FloorLease(this, slot))
+  }
+
+  #isFit(slot: Slot, now: number): boolean {
+    return slot.expiresAt > now && !this.#manager.hasBroken(slot.connection)
+  }
+}
+
+const manager: ConnectionManager<object> = {
+  connect: async () => ({}),
+  isValid: () => true,
+  hasBroken: () => false,
+  close: () => {},
+}
+const connections = (): object[] => Array.from({ length: 10 }, () => ({}))
+
+function bare(): BenchPool<object> {
+  const free = connections()
+  let queue: ((connection: object) => void)[] = []
+  let head = 0
+  return {
+    acquire: () => {
+      const connection = free.pop()
+      return connection === undefined
+        ? new Promise((resolve) => queue.push(resolve))
+        : Promise.resolve(connection)
+    },
+    release: (connection) => {
+      const next = queue[head]
+      if (next === undefined) return void free.push(connection)
+      head++
+      if (head === queue.length) {
+        queue = []
+        head = 0
+      }
+      next(connection)
+    },
+  }
+}
+
+interface Releasable {
+  release(): void
+}
+const floor = new Floor(manager, connections())
+const pool = new Pool(manager, { maxSize: 10 })
+const leasing = (acquire: () => Promise<Releasable>): BenchPool<Releasable> => ({
+  acquire,
+  release: (lease) => lease.release(),
+})
+const pools: Readonly<Record<string, BenchPool<never>>> = {
+  bare: bare() as BenchPool<never>,
+  floor: leasing(() => floor.acquire()) as BenchPool<never>,
+  cenote: leasing(() => pool.acquire()) as BenchPool<never>,
+}
+
+async function loop(it: BenchPool<never>, times: number): Promise<void> {
+  for (let n = 0; n < times; n++) it.release(await it.acquire())
+}
+
+const cases: Readonly<Record<string, (it: BenchPool<never>) => Promise<unknown>>> = {
+  'acquire + release, a connection idle': (it) => loop(it, 20_000),
+  '1,000 callers on 10 connections': (it) => Promise.all(Array.from({ length: 1_000 }, () => loop(it, 20))),
+}
+
+const held = await Promise.all(connections().map(() => pool.acquire()))
+for (const lease of held) lease.release()
+const table: Record<string, Record<string, string>> = {}
+for (const [title, run] of Object.entries(cases)) {
+  const times: Record<string, number[]> = { bare: [], floor: [], cenote: [] }
+  for (let round = 0; round < ROUNDS + 5; round++) {
+    for (const [name, it] of Object.entries(pools)) {
+      const startedAt = performance.now()
+      await run(it)
+      if (round >= 5) times[name]?.push(performance.now() - startedAt)
+    }
+  }
+  const limit = median(times['bare'] ?? [])
+  table[`${title}, beside the array`] = Object.fromEntries(
+    Object.entries(times).map(([name, each]) => [name, (median(each) / limit).toFixed(1)]),
+  )
+}
+
+if (globalThis.gc === undefined) throw new Error('run this with --expose-gc')
+const bytes: Record<string, string> = {}
+for (const [name, it] of Object.entries(pools)) {
+  const holding = await Promise.all(connections().map(() => it.acquire()))
+  const waits: Promise<unknown>[] = Array.from({ length: 100_000 })
+  globalThis.gc()
+  const before = process.memoryUsage().heapUsed
+  const served = (): void => {}
+  for (let n = 0; n < waits.length; n++) waits[n] = it.acquire().then(served)
+  globalThis.gc()
+  bytes[name] = ((process.memoryUsage().heapUsed - before) / waits.length).toFixed(0)
+  if (holding.length !== 10) throw new Error('somebody was served')
+}
+table['heap for one caller that waits, bytes'] = bytes
+console.table(table)
+process.exit()
