@@ -17,7 +17,8 @@ export interface Case {
   run(name: PoolName): Promise<number>
 }
 
-const collect = (): void => {
+/** Collects garbage now. */
+export const collect = (): void => {
   if (globalThis.gc === undefined) throw new Error('run this with --expose-gc')
   globalThis.gc()
 }
@@ -386,7 +387,8 @@ async function realQueries(name: PoolName): Promise<number> {
   return 1 + median(costs.map(({ more }) => more)) / median(costs.map((cost) => cost.bare))
 }
 
-async function loop(pool: BenchPool<unknown>, times: number): Promise<void> {
+/** So many times acquire and release. */
+export async function loop(pool: BenchPool<unknown>, times: number): Promise<void> {
   for (let n = 0; n < times; n++) pool.release(await pool.acquire())
 }
 

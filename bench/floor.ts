@@ -1,13 +1,17 @@
 // How near a pool can come to a bare array: the least code that still keeps what each checkout is promised, beside the
 // array and this pool, in turns in one process. Run it with --expose-gc.
-import { type ConnectionManager, Pool } from '../dist/index.js'
+import { collect, loop } from './cases.ts'
 import { median } from './median.ts'
-import type { BenchPool } from './pools.ts'
+import { type BenchPool, makePool, Queue } from './pools.ts'
 
 const ROUNDS = 25
 
+interface Connection {
+  readonly isBroken: boolean
+}
+
 interface Slot {
-  readonly connection: object
+  readonly connection: Connection
   readonly expiresAt: number
   lastUsedAt: number
   uses: number
@@ -42,13 +46,12 @@ class FloorLease {
 // is known. No timers, signals, hooks, priorities, events or statistics beside.
 class Floor {
   readonly #idle: Slot[]
-  readonly #waiters: (Waiter | undefined)[] = []
-  #head = 0
+  readonly #waiters: Queue<Waiter> = new Queue()
   waitedMs = 0
-  readonly #manager: ConnectionManager<object>
+  readonly #hasBroken: (connection: Connection) => boolean
 
-  constructor(manager: ConnectionManager<object>, connections: readonly object[]) {
-    this.#manager = manager
+  constructor(hasBroken: (connection: Connection) => boolean, connections: readonly Connection[]) {
+    this.#hasBroken = hasBroken
     const expiresAt = performance.now() + 1e9
     this.#idle = connections.map((connection) => ({ connection, expiresAt, lastUsedAt: 0, uses: 0 }))
   }
@@ -66,18 +69,10 @@ class Floor {
   }
 
   giveBack(slot: Slot): void {
-    const waiter = this.#waiters[this.#head]
-    if (waiter === undefined) {
-      if (this.#isFit(slot, slot.lastUsedAt)) this.#idle.push(slot)
-      return
-    }
-    const now = performance.now()
-    if (!this.#isFit(slot, now)) return
-    this.#waiters[this.#head++] = undefined
-    if (this.#head === this.#waiters.length) {
-      this.#waiters.length = 0
-      this.#head = 0
-    }
+    const waiter = this.#waiters.shift()
+    const now = waiter === undefined ? slot.lastUsedAt : performance.now()
+    if (!this.#isFit(slot, now)) throw new Error('no connection breaks or expires here')
+    if (waiter === undefined) return void this.#idle.push(slot)
     slot.lastUsedAt = now
     slot.uses++
     this.waitedMs += now - waiter.deadline + 30_000
@@ -85,68 +80,23 @@ class Floor {
   }
 
   #isFit(slot: Slot, now: number): boolean {
-    return slot.expiresAt > now && !this.#manager.hasBroken(slot.connection)
+    return slot.expiresAt > now && !this.#hasBroken(slot.connection)
   }
 }
 
-const manager: ConnectionManager<object> = {
-  connect: async () => ({}),
-  isValid: () => true,
-  hasBroken: () => false,
-  close: () => {},
-}
-const connections = (): object[] => Array.from({ length: 10 }, () => ({}))
-
-function bare(): BenchPool<object> {
-  const free = connections()
-  let queue: ((connection: object) => void)[] = []
-  let head = 0
-  return {
-    acquire: () => {
-      const connection = free.pop()
-      return connection === undefined
-        ? new Promise((resolve) => queue.push(resolve))
-        : Promise.resolve(connection)
-    },
-    release: (connection) => {
-      const next = queue[head]
-      if (next === undefined) return void free.push(connection)
-      head++
-      if (head === queue.length) {
-        queue = []
-        head = 0
-      }
-      next(connection)
-    },
-  }
+const connections = Array.from({ length: 10 }, () => ({ isBroken: false }))
+const floor = new Floor((connection) => connection.isBroken, connections)
+const pools: Readonly<Record<string, BenchPool<unknown>>> = {
+  bare: await makePool('bare', 10),
+  floor: { acquire: () => floor.acquire(), release: (lease) => (lease as FloorLease).release() },
+  cenote: await makePool('cenote', 10),
 }
 
-interface Releasable {
-  release(): void
-}
-const floor = new Floor(manager, connections())
-const pool = new Pool(manager, { maxSize: 10 })
-const leasing = (acquire: () => Promise<Releasable>): BenchPool<Releasable> => ({
-  acquire,
-  release: (lease) => lease.release(),
-})
-const pools: Readonly<Record<string, BenchPool<never>>> = {
-  bare: bare() as BenchPool<never>,
-  floor: leasing(() => floor.acquire()) as BenchPool<never>,
-  cenote: leasing(() => pool.acquire()) as BenchPool<never>,
-}
-
-async function loop(it: BenchPool<never>, times: number): Promise<void> {
-  for (let n = 0; n < times; n++) it.release(await it.acquire())
-}
-
-const cases: Readonly<Record<string, (it: BenchPool<never>) => Promise<unknown>>> = {
+const cases: Readonly<Record<string, (it: BenchPool<unknown>) => Promise<unknown>>> = {
   'acquire + release, a connection idle': (it) => loop(it, 20_000),
   '1,000 callers on 10 connections': (it) => Promise.all(Array.from({ length: 1_000 }, () => loop(it, 20))),
 }
 
-const held = await Promise.all(connections().map(() => pool.acquire()))
-for (const lease of held) lease.release()
 const table: Record<string, Record<string, string>> = {}
 for (const [title, run] of Object.entries(cases)) {
   const times: Record<string, number[]> = { bare: [], floor: [], cenote: [] }
@@ -163,16 +113,15 @@ for (const [title, run] of Object.entries(cases)) {
   )
 }
 
-if (globalThis.gc === undefined) throw new Error('run this with --expose-gc')
 const bytes: Record<string, string> = {}
 for (const [name, it] of Object.entries(pools)) {
-  const holding = await Promise.all(connections().map(() => it.acquire()))
+  const holding = await Promise.all(connections.map(() => it.acquire()))
   const waits: Promise<unknown>[] = Array.from({ length: 100_000 })
-  globalThis.gc()
+  collect()
   const before = process.memoryUsage().heapUsed
   const served = (): void => {}
   for (let n = 0; n < waits.length; n++) waits[n] = it.acquire().then(served)
-  globalThis.gc()
+  collect()
   bytes[name] = ((process.memoryUsage().heapUsed - before) / waits.length).toFixed(0)
   if (holding.length !== 10) throw new Error('somebody was served')
 }

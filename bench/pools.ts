@@ -179,8 +179,8 @@ const MAKERS: Readonly<
   },
 } satisfies Record<PoolName, Maker> as never
 
-// A first-in first-out list whose both ends cost O(1): an array's shift would make the limit look worse than it is.
-class Queue<T> {
+/** A first-in first-out list whose both ends cost O(1): an array's shift would make the limit look worse than it is. */
+export class Queue<T> {
   #items: (T | undefined)[] = []
   #head = 0
 

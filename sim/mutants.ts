@@ -50,7 +50,7 @@ export const MUTANTS: readonly Mutant[] = [
     seenIn: 'bb8 D',
     file: 'checks.ts',
     from: "this.#on.refused(slot, 'invalid')",
-    to: 'this.#on.offer(slot, true)',
+    to: 'this.#on.offer(slot)',
   },
   {
     name: 'a check that says false has passed',

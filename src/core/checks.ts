@@ -6,7 +6,7 @@ import { type Slot, SlotState } from './slot.ts'
 /** What becomes of a connection after a check. */
 export interface CheckEvents<C> {
   /** It passed isValid: it goes to the caller at the head, or rests. */
-  offer(slot: Slot<C>, isProven: boolean): void
+  offer(slot: Slot<C>): void
   /** It passed beforeAcquire. */
   prepared(slot: Slot<C>): void
   /** It was reset after a return. */
@@ -48,7 +48,7 @@ export class Checks<C> {
       if (passed) {
         slot.checkedAt = now
         slot.checkedTick = startedTick
-        return this.#on.offer(slot, true)
+        return this.#on.offer(slot)
       }
       if (!outcome.ok)
         this.#parts.reports.failure('CHECK_FAILED', `isValid of connection ${slot.id}`, outcome.error)

@@ -65,7 +65,7 @@ export class Circulation<C> implements Parts<C> {
       },
     })
     this.#checks = new Checks(this, {
-      offer: (slot, isProven) => this.#offer(slot, isProven, true),
+      offer: (slot) => this.#offer(slot, true, true),
       prepared: (slot) => {
         const now = this.#handOverTime()
         const reason = this.#unfit(slot, now)

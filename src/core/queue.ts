@@ -16,8 +16,7 @@ import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
 import { Overload } from './overload.ts'
 import { Waiter, Waiters } from './waiters.ts'
 
-// So many time-outs at once: then their callers see to their errors, which the garbage collector would have to carry along
-// until the last is made.
+// So many time-outs at once: then their callers see to their errors, as the first should not hear of it after the last.
 const TIMEOUTS_AT_ONCE = 256
 
 /** What is on its way to the head of the queue. */
