@@ -126,8 +126,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a caller that gives up stays in the queue',
     seenIn: 'node-mongodb-native #2388, bb8 C',
     file: 'queue.ts',
-    from: 'this.counts.aborted++\n    this.#leave(waiter)\n',
-    to: 'this.counts.aborted++\n',
+    from: 'waiter.reject(reason)\n    this.#leave(waiter)\n',
+    to: 'waiter.reject(reason)\n',
   },
   {
     name: 'a signal keeps the listener of every acquire',

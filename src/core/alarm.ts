@@ -27,6 +27,11 @@ export class Alarm {
     this.#on = true
   }
 
+  /** Rings at this time or sooner. */
+  setBy(due: number): void {
+    if (!this.#on || due < this.#due) this.set(due)
+  }
+
   /** Does not ring any more, and keeps nothing alive. */
   clear(): void {
     if (!this.#on) return

@@ -1,4 +1,4 @@
-import { type SignalWatch, Signals } from './abort.ts'
+import { Signals } from './abort.ts'
 import { Alarm } from './alarm.ts'
 import type { Clock } from './clock.ts'
 import {
@@ -14,7 +14,8 @@ import { Histogram } from './histogram.ts'
 import type { Lease } from './lease.ts'
 import type { AcquireOptions, ResolvedPoolOptions } from './options.ts'
 import { Overload } from './overload.ts'
-import { Waiter, Waiters } from './waiters.ts'
+import { Waiter } from './waiter.ts'
+import { Waiters } from './waiters.ts'
 
 // So many time-outs at once: then their callers see to their errors, as the first should not hear of it after the last.
 const TIMEOUTS_AT_ONCE = 256
@@ -45,20 +46,31 @@ export class Queue<C> {
   readonly #clock: Clock
   readonly #events: Events
   readonly #context: QueueContext
-  readonly #waiters: Waiters<C> = new Waiters()
+  readonly #waiters: Waiters<C>
   readonly #signals: Signals = new Signals()
   // Keeps the process alive while somebody waits, also without a deadline.
   readonly #deadline: Alarm
   readonly #overload: Overload | undefined
   readonly #stallCheck: Alarm
-  #headAtStallCheck: Waiter<C> | undefined = undefined
-  #joining: Waiter<C> | undefined = undefined
+  // The function of its promise, as the head of the plain callers is one object for all.
+  #headAtStallCheck: Waiter<C>['resolve'] | undefined = undefined
+  // Promise.withResolvers makes an object for each caller, as an executor of its own would be one: a fifth of what queueing
+  // allocates. So one executor for all leaves the functions of a new promise here, for a moment.
+  readonly #keep = (resolve: Waiter<C>['resolve'], reject: Waiter<C>['reject']): void => {
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+  #resolve: Waiter<C>['resolve'] = nothing
+  #reject: Waiter<C>['reject'] = nothing
+  // Tells the caller who is just joining from all others.
+  #joining: Waiter<C>['resolve'] | undefined = undefined
 
   constructor(options: ResolvedPoolOptions<C>, clock: Clock, events: Events, context: QueueContext) {
     this.#options = options
     this.#clock = clock
     this.#events = events
     this.#context = context
+    this.#waiters = new Waiters(options.acquireTimeoutMs)
     this.#deadline = new Alarm(clock, true, () => this.#expire())
     const overload = options.overload && new Overload(options.overload, clock.now())
     this.#overload = overload
@@ -72,23 +84,34 @@ export class Queue<C> {
   /** A place in the queue. A lease that comes within this call is a direct one. */
   join(options: AcquireOptions | undefined, freshSince: number, trace: Error | undefined): Promise<Lease<C>> {
     const now = this.#clock.now()
-    const timeoutMs = options?.timeoutMs ?? this.#options.acquireTimeoutMs
-    const { promise, resolve, reject } = Promise.withResolvers<Lease<C>>()
-    const waiter = new Waiter<C>(resolve, reject, now, timeoutMs, freshSince)
-    waiter.trace = trace
-    this.#waiters.add(waiter, options?.priority ?? 0)
+    const { acquireTimeoutMs } = this.#options
+    const timeoutMs = options?.timeoutMs ?? acquireTimeoutMs
+    const priority = options?.priority ?? 0
+    const signal = options?.signal
+    const promise = new Promise<Lease<C>>(this.#keep)
+    const resolve = this.#resolve
+    const reject = this.#reject
+    this.#resolve = nothing
+    this.#reject = nothing
+    const hasWishes =
+      signal !== undefined ||
+      priority !== 0 ||
+      timeoutMs !== acquireTimeoutMs ||
+      freshSince > 0 ||
+      trace !== undefined
+    let waiter: Waiter<C> | undefined
+    if (hasWishes) {
+      waiter = new Waiter<C>(resolve, reject, now, timeoutMs, freshSince)
+      waiter.trace = trace
+      this.#waiters.add(waiter, priority)
+    } else this.#waiters.addPlain(resolve, reject, now)
     const outer = this.#joining
-    this.#joining = waiter
+    this.#joining = resolve
     this.#context.serve()
     this.#joining = outer
-    if (waiter.level === undefined) return promise
-    const signal = options?.signal
-    if (signal?.aborted === true) {
-      this.#abort(waiter, signal.reason)
-      return promise
-    }
-    if (signal !== undefined) waiter.watch = this.#watch(waiter, signal)
-    this.#arm()
+    if (signal !== undefined && waiter?.isWaiting === true) this.#heed(signal, waiter)
+    if (this.#waiters.size === 0) return promise
+    this.#deadline.setBy(now + timeoutMs)
     if (this.#overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(now, this.#overload)
     return promise
   }
@@ -112,14 +135,14 @@ export class Queue<C> {
 
   /** The caller gets its lease. */
   serve(waiter: Waiter<C>, lease: Lease<C>, waitedMs: number): void {
-    this.#leave(waiter)
-    if (waiter === this.#joining) {
+    if (waiter.resolve === this.#joining) {
       this.counts.direct++
     } else {
       this.counts.waited++
       this.waits.record(waitedMs)
     }
     waiter.resolve(lease)
+    this.#leave(waiter)
   }
 
   /** Fails the caller at the head. False: nobody waits. */
@@ -127,9 +150,8 @@ export class Queue<C> {
     const head = this.#waiters.head()
     if (head === undefined) return false
     this.counts.refused++
-    const made = error()
+    head.reject(error())
     this.#leave(head)
-    head.reject(made)
     return true
   }
 
@@ -157,15 +179,16 @@ export class Queue<C> {
     this.#stallCheck.stop()
   }
 
-  #watch(waiter: Waiter<C>, signal: AbortSignal): SignalWatch {
-    return this.#signals.watch(signal, (reason) => this.#abort(waiter, reason))
+  #heed(signal: AbortSignal, waiter: Waiter<C>): void {
+    if (signal.aborted) this.#abort(waiter, signal.reason)
+    else waiter.watch = this.#signals.watch(signal, (reason) => this.#abort(waiter, reason))
   }
 
   #abort(waiter: Waiter<C>, reason: unknown): void {
     this.counts.aborted++
+    waiter.reject(reason)
     this.#leave(waiter)
     this.#events.aborted(this.#clock.now() - waiter.queuedAt)
-    waiter.reject(reason)
   }
 
   #leave(waiter: Waiter<C>): void {
@@ -182,7 +205,7 @@ export class Queue<C> {
 
   #expire(): void {
     const now = this.#clock.now()
-    const details = this.#context.details(this.#context.lastConnectError())
+    let details: PoolErrorDetails | undefined
     let last: AcquireTimeoutError | undefined
     // The stack would be the timer's, and costs more than all the rest.
     const { stackTraceLimit } = Error
@@ -194,14 +217,16 @@ export class Queue<C> {
         queueMicrotask(() => this.#expire())
         break
       }
+      details ??= this.#context.details(this.#context.lastConnectError())
       const phase = this.#phaseOf(waiter)
+      const waitMs = now - waiter.queuedAt
       this.counts.timedOut++
-      this.#leave(waiter)
-      this.#events.timedOut(phase, now - waiter.queuedAt)
       // One text for all that are alike: it would be most of what each error keeps in memory.
       if (last?.phase !== phase || last.timeoutMs !== waiter.timeoutMs) last = undefined
       last = new AcquireTimeoutError(phase, waiter.timeoutMs, details, last?.message)
       waiter.reject(last)
+      this.#leave(waiter)
+      this.#events.timedOut(phase, waitMs)
     }
     Error.stackTraceLimit = stackTraceLimit
     if (this.#waiters.size > 0) this.#arm()
@@ -218,21 +243,22 @@ export class Queue<C> {
 
   #shed(waiter: Waiter<C>, waitedMs: number, { options }: Overload): void {
     this.counts.refused++
-    const details = this.#context.details()
+    waiter.reject(new OverloadedError(waitedMs, options, this.#context.details()))
     this.#leave(waiter)
     this.#events.refused('overloaded')
-    waiter.reject(new OverloadedError(waitedMs, options, details))
   }
 
   #armStallCheck(now: number, { options }: Overload): void {
-    this.#headAtStallCheck = this.#waiters.head()
+    this.#headAtStallCheck = this.#waiters.head()?.resolve
     this.#stallCheck.set(now + options.intervalMs)
   }
 
   #checkStall(overload: Overload): void {
     const now = this.#clock.now()
     let head = this.#waiters.head()
-    if (head === this.#headAtStallCheck) {
+    const isStalled = head?.resolve === this.#headAtStallCheck
+    this.#headAtStallCheck = undefined
+    if (isStalled) {
       while (head !== undefined && overload.stalled(now - head.queuedAt, now)) {
         this.#shed(head, now - head.queuedAt, overload)
         head = this.#waiters.head()
@@ -241,3 +267,5 @@ export class Queue<C> {
     if (this.#waiters.size > 0) this.#armStallCheck(now, overload)
   }
 }
+
+function nothing(): void {}

@@ -1,44 +1,9 @@
-import type { SignalWatch } from './abort.ts'
 import { Heap, type HeapItem } from './heap.ts'
-import type { Lease } from './lease.ts'
-import { Line, type LineItem } from './line.ts'
+import { Line } from './line.ts'
+import { PlainLine } from './plain-line.ts'
+import type { Waiter } from './waiter.ts'
 
-/** One caller in the queue. Every field costs memory for each caller that waits. */
-export class Waiter<C> implements HeapItem, LineItem {
-  readonly resolve: (lease: Lease<C>) => void
-  readonly reject: (reason: unknown) => void
-  readonly queuedAt: number
-  readonly timeoutMs: number
-  /** Wants a connection that was opened or checked since this tick, as its last one broke; 0: any will do. */
-  readonly freshSince: number
-  watch: SignalWatch | undefined = undefined
-  /** Holds the stack of its acquire, where leaks are looked for. */
-  trace: Error | undefined = undefined
-  /** Where it waits; undefined: it does not. */
-  level: Level<C> | undefined = undefined
-  place = -1
-  heapIndex = -1
-
-  constructor(
-    resolve: (lease: Lease<C>) => void,
-    reject: (reason: unknown) => void,
-    queuedAt: number,
-    timeoutMs: number,
-    freshSince: number,
-  ) {
-    this.resolve = resolve
-    this.reject = reject
-    this.queuedAt = queuedAt
-    this.timeoutMs = timeoutMs
-    this.freshSince = freshSince
-  }
-
-  get deadline(): number {
-    return this.queuedAt + this.timeoutMs
-  }
-}
-
-// The waiters of one priority, first come first. Who retries was served once, so he came before all who still wait.
+// The waiters with wishes of one priority, first come first. Who retries was served once, so he came before all who still wait.
 class Level<C> implements HeapItem {
   readonly priority: number
   readonly retries: Line<Waiter<C>> = new Line()
@@ -72,7 +37,9 @@ class Level<C> implements HeapItem {
  * O(log n) where priorities or deadlines differ.
  */
 export class Waiters<C> {
-  #size = 0
+  readonly #plain: PlainLine<C>
+  // All others.
+  #wishing = 0
   // The level of callers that ask for no priority is kept, whoever waits.
   readonly #usual: Level<C> = new Level(0)
   readonly #levels = new Map([[0, this.#usual]])
@@ -83,25 +50,37 @@ export class Waiters<C> {
   #latest = -Infinity
   readonly #unordered: Heap<Waiter<C>> = new Heap((waiter) => waiter.deadline)
 
+  /** `timeoutMs`: of plain callers. */
+  constructor(timeoutMs: number) {
+    this.#plain = new PlainLine(timeoutMs)
+  }
+
   get size(): number {
-    return this.#size
+    return this.#plain.size + this.#wishing
   }
 
   /** The waiter to be served next. */
   head(): Waiter<C> | undefined {
-    return this.#byPriority.first()?.first()
+    const plain = this.#plain.first()
+    const other = this.#byPriority.first()?.first()
+    if (plain === undefined || other === undefined) return plain ?? other
+    return isBefore(plain, other) ? plain : other
   }
 
   /** How many of the head's priority are to be served before this waiter, at most `limit`. */
   rankOf(waiter: Waiter<C>, limit: number): number {
-    const level = this.#byPriority.first()
-    let other = level?.first()
+    const priority = this.head()?.priority ?? 0
+    const plain = this.#plain.first()
+    const level = this.#levels.get(priority)
     let rank = 0
-    while (other !== undefined && other !== waiter && rank < limit) {
+    if (priority === 0 && waiter.priority !== 0) rank = this.#plain.size
+    else if (priority === 0 && waiter.freshSince === 0)
+      rank = Math.max(0, waiter.plainBefore - this.#plain.left)
+    for (let other = level?.first(); other !== undefined && rank < limit; other = level?.after(other)) {
+      if (other === waiter || (plain === waiter && isBefore(plain, other))) break
       rank++
-      other = level?.after(other)
     }
-    return rank
+    return Math.min(rank, limit)
   }
 
   add(waiter: Waiter<C>, priority: number): void {
@@ -109,8 +88,9 @@ export class Waiters<C> {
     if (level.size === 0) this.#byPriority.add(level)
     const line = level.lineOf(waiter)
     line.add(waiter)
-    waiter.level = level
-    this.#size++
+    waiter.priority = priority
+    waiter.plainBefore = this.#plain.came
+    this.#wishing++
     const { deadline } = waiter
     if (deadline === Infinity) return
     if (line !== this.#usual.rest || deadline < this.#latest) return this.#unordered.add(waiter)
@@ -118,14 +98,18 @@ export class Waiters<C> {
     this.#latest = deadline
   }
 
+  /** A caller of no priority, with the usual time-out, that wants nothing else: it can only be served or time out. */
+  addPlain(resolve: Waiter<C>['resolve'], reject: Waiter<C>['reject'], queuedAt: number): void {
+    this.#plain.add(resolve, reject, queuedAt)
+  }
+
   remove(waiter: Waiter<C>): void {
-    const { level } = waiter
-    if (level === undefined) return
+    if (!waiter.isWaiting || this.#plain.shift(waiter)) return
+    const level = this.#levelOf(waiter.priority)
     if (waiter.heapIndex !== -1) this.#unordered.remove(waiter)
     else if (waiter === this.#soonest) this.#forgetSoonest(waiter)
     level.lineOf(waiter).remove(waiter)
-    waiter.level = undefined
-    this.#size--
+    this.#wishing--
     if (level.size > 0) return
     this.#byPriority.remove(level)
     if (level !== this.#usual) this.#levels.delete(level.priority)
@@ -133,10 +117,8 @@ export class Waiters<C> {
 
   /** The waiter whose deadline comes first. */
   soonest(): Waiter<C> | undefined {
-    const unordered = this.#unordered.first()
-    const ordered = this.#soonest
-    if (unordered === undefined) return ordered
-    return ordered === undefined || unordered.deadline < ordered.deadline ? unordered : ordered
+    const other = sooner(this.#soonest, this.#unordered.first())
+    return sooner(this.#plain.first(), other)
   }
 
   #levelOf(priority: number): Level<C> {
@@ -157,4 +139,15 @@ export class Waiters<C> {
     this.#soonest = next
     if (next === undefined) this.#latest = -Infinity
   }
+}
+
+// Whether a plain waiter is served before one that is not.
+function isBefore<C>(plain: Waiter<C>, other: Waiter<C>): boolean {
+  if (other.priority !== 0) return other.priority > 0
+  return other.freshSince === 0 && plain.plainBefore < other.plainBefore
+}
+
+function sooner<C>(a: Waiter<C> | undefined, b: Waiter<C> | undefined): Waiter<C> | undefined {
+  if (a === undefined || b === undefined) return a ?? b
+  return b.deadline < a.deadline ? b : a
 }

@@ -6,7 +6,8 @@ import { occupancy, textOf } from '../../src/core/errors.ts'
 import { CHANNELS, PoolError, Pool } from '../../src/index.ts'
 import { invariant } from '../../src/core/invariant.ts'
 import { Slots } from '../../src/core/slots.ts'
-import { Waiter, Waiters } from '../../src/core/waiters.ts'
+import { Waiter } from '../../src/core/waiter.ts'
+import { Waiters } from '../../src/core/waiters.ts'
 import { ScriptedManager, type ScriptedConnection, settle } from '../../src/testing/index.ts'
 import { make } from './exact-pool.ts'
 
@@ -136,7 +137,7 @@ test('the bookkeeping asserts what it never clamps', () => {
 })
 
 test('the queue keeps its order and its deadlines whoever leaves, in any order', () => {
-  const waiters = new Waiters<object>()
+  const waiters = new Waiters<object>(100)
   const made = Array.from(
     { length: 200 },
     (_, n) =>

@@ -10,7 +10,8 @@ import { Lease } from '../../src/core/lease.ts'
 import { Overload } from '../../src/core/overload.ts'
 import { isLegal, Slot } from '../../src/core/slot.ts'
 import { Slots } from '../../src/core/slots.ts'
-import { Waiter, Waiters } from '../../src/core/waiters.ts'
+import { Waiter } from '../../src/core/waiter.ts'
+import { Waiters } from '../../src/core/waiters.ts'
 import { type Clock, Pool, PoolError, PoolOptionsError } from '../../src/index.ts'
 import { ScriptedManager, settle, VirtualClock } from '../../src/testing/index.ts'
 import { heard } from './exact-pool.ts'
@@ -297,7 +298,7 @@ test('a slot begins leased to nobody, in no heap, not retiring; a gone one goes 
 })
 
 test('waiters: the soonest of ordered and unordered deadlines, those without one never, and no level is kept for nobody', () => {
-  const waiters = new Waiters<object>()
+  const waiters = new Waiters<object>(100)
   const [late, early, never, same] = [waiter(300), waiter(100), waiter(Infinity), waiter(300)]
   for (const each of [late, early, never, same]) waiters.add(each, 0)
   expect(waiters.soonest()).toBe(early)
@@ -320,7 +321,7 @@ test('waiters: the soonest of ordered and unordered deadlines, those without one
 })
 
 test('waiters: who retries ranks first, nobody of another priority counts, and none is counted beyond the limit', () => {
-  const waiters = new Waiters<object>()
+  const waiters = new Waiters<object>(100)
   const [first, second, retry, low] = [waiter(100), waiter(100), waiter(100, 7), waiter(100)]
   waiters.add(low, 1)
   for (const each of [first, second, retry]) waiters.add(each, 0)
@@ -334,7 +335,7 @@ test('waiters: who retries ranks first, nobody of another priority counts, and n
 })
 
 test('waiters: once those whose deadlines were in order have left, an earlier deadline is in order again', () => {
-  const waiters = new Waiters<object>()
+  const waiters = new Waiters<object>(100)
   const [late, early] = [waiter(300), waiter(100)]
   waiters.add(late, 0)
   waiters.remove(late)

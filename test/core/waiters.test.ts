@@ -1,0 +1,186 @@
+// The queue beside a list that is searched from end to end.
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+
+import { PlainLine } from '../../src/core/plain-line.ts'
+import { Waiter } from '../../src/core/waiter.ts'
+import { Waiters } from '../../src/core/waiters.ts'
+
+const TIMEOUT_MS = 100
+
+interface Caller {
+  readonly resolve: () => void
+  readonly priority: number
+  readonly isRetry: boolean
+  readonly deadline: number
+  /** Of one that is not plain. */
+  readonly waiter: Waiter<object> | undefined
+}
+
+class Model {
+  readonly callers: Caller[] = []
+  readonly waiters: Waiters<object> = new Waiters(TIMEOUT_MS)
+  #now = 0
+
+  comePlain(): void {
+    const resolve = (): void => {}
+    this.waiters.addPlain(resolve, () => {}, this.#now)
+    this.#come({
+      resolve,
+      priority: 0,
+      isRetry: false,
+      deadline: this.#now + TIMEOUT_MS,
+      waiter: undefined,
+    })
+  }
+
+  come(priority: number, timeoutMs: number, isRetry: boolean): void {
+    const resolve = (): void => {}
+    const waiter = new Waiter<object>(resolve, () => {}, this.#now, timeoutMs, isRetry ? 1 : 0)
+    this.waiters.add(waiter, priority)
+    this.#come({ resolve, priority, isRetry, deadline: this.#now + timeoutMs, waiter })
+  }
+
+  #come(caller: Caller): void {
+    this.callers.push(caller)
+    this.#now++
+  }
+
+  /** In the order in which they are to be served. */
+  inOrder(): Caller[] {
+    return this.callers.toSorted((a, b) => a.priority - b.priority || Number(b.isRetry) - Number(a.isRetry))
+  }
+
+  leave(waiter: Waiter<object> | undefined): void {
+    if (waiter === undefined) return
+    const { resolve } = waiter
+    this.waiters.remove(waiter)
+    expect(waiter.isWaiting).toBe(false)
+    const place = this.callers.findIndex((caller) => caller.resolve === resolve)
+    expect(place).not.toBe(-1)
+    this.callers.splice(place, 1)
+  }
+
+  check(): void {
+    const { waiters, callers } = this
+    const order = this.inOrder()
+    expect(waiters.size).toBe(callers.length)
+    expect(waiters.head()?.resolve).toBe(order[0]?.resolve)
+    const soonest = waiters.soonest()
+    expect(soonest?.deadline ?? Infinity).toBe(Math.min(Infinity, ...callers.map(({ deadline }) => deadline)))
+    if (soonest === undefined) return
+    const level = order.filter(({ priority }) => priority === order[0]?.priority)
+    const place = level.findIndex(({ resolve }) => resolve === soonest.resolve)
+    const rank = place === -1 ? level.length : place
+    for (const limit of [0, 1, 3, 1_000])
+      expect(waiters.rankOf(soonest, limit), `rank within ${limit}`).toBe(Math.min(rank, limit))
+  }
+}
+
+const step = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('plain' as const) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('wishing' as const),
+      priority: fc.constantFrom(0, 0, 0, -1, 2),
+      timeoutMs: fc.constantFrom(TIMEOUT_MS, TIMEOUT_MS, 5, 500, Infinity),
+      isRetry: fc.boolean(),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constantFrom('serve' as const, 'expire' as const), index: fc.constant(0) }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('abort' as const), index: fc.nat(50) }) },
+)
+
+test('plain callers and those with wishes are served in one order, whoever leaves in between', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const model = new Model()
+      for (const each of steps) {
+        if (each.do === 'plain') model.comePlain()
+        else if (each.do === 'wishing') model.come(each.priority, each.timeoutMs, each.isRetry)
+        else if (each.do === 'serve') model.leave(model.waiters.head())
+        else if (each.do === 'expire') model.leave(model.waiters.soonest())
+        else {
+          const wishing = model.callers.filter(({ waiter }) => waiter !== undefined)
+          model.leave(wishing[each.index % Math.max(1, wishing.length)]?.waiter)
+        }
+        model.check()
+      }
+      while (model.callers.length > 0) {
+        model.leave(model.waiters.head())
+        model.check()
+      }
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('a line of plain callers keeps their order and their times, over many blocks and when it drains in between', () => {
+  const line = new PlainLine<object>(TIMEOUT_MS)
+  let [came, left] = [0, 0]
+  const names = new Map<unknown, number>()
+  const come = (count: number): void => {
+    for (let n = 0; n < count; n++, came++) {
+      const resolve = (): void => {}
+      names.set(resolve, came)
+      line.add(resolve, () => {}, came / 2)
+    }
+  }
+  const leave = (count: number): void => {
+    for (let n = 0; n < count; n++, left++) {
+      const head = line.first() as Waiter<object>
+      expect(line.first()).toBe(head)
+      expect([names.get(head.resolve), head.queuedAt, head.deadline, head.plainBefore]).toEqual([
+        left,
+        left / 2,
+        left / 2 + TIMEOUT_MS,
+        left,
+      ])
+      expect(line.shift(head)).toBe(true)
+    }
+    expect([line.came, line.left, line.size]).toEqual([came, left, came - left])
+  }
+  for (const [more, fewer] of [
+    [1, 1],
+    [63, 63],
+    [1_000, 935],
+    [0, 65],
+    [64, 64],
+    [130, 130],
+  ] as const) {
+    come(more)
+    leave(fewer)
+  }
+  expect(line.first()).toBeUndefined()
+})
+
+test('of the plain line nobody leaves but the first, and nobody is settled after it left', () => {
+  const line = new PlainLine<object>(TIMEOUT_MS)
+  const settled: string[] = []
+  for (const name of ['first', 'second'])
+    line.add(
+      () => settled.push(name),
+      () => settled.push(`${name} in vain`),
+      0,
+    )
+  const other = new Waiter<object>(
+    () => {},
+    () => {},
+    0,
+    0,
+    0,
+  )
+  const head = line.first() as Waiter<object>
+  expect(line.shift(other)).toBe(false)
+  expect(line.size).toBe(2)
+  head.resolve({} as never)
+  line.shift(head)
+  expect(() => head.resolve({} as never)).toThrow('a caller was settled who does not wait')
+  expect(() => head.reject(undefined)).toThrow('a caller was settled who does not wait')
+  line.first()?.reject(undefined)
+  expect(settled).toEqual(['first', 'second in vain'])
+})
