@@ -23,6 +23,8 @@ type Done<T, C> = (outcome: Outcome<T>, slot: Slot<C>) => void
 export class Checks<C> {
   readonly #parts: Parts<C>
   readonly #on: CheckEvents<C>
+  // Asked once: a function's length is a call into the engine.
+  readonly #resetTakesSignal: boolean
   // Made once, as they are used at each return. This one is for a reset that declares no signal.
   readonly #reset = ({ connection }: Slot<C>) => this.#parts.manager.reset?.(connection, undefined as never)
   readonly #cleaned = (outcome: Outcome<boolean | void>, slot: Slot<C>): void => {
@@ -32,6 +34,7 @@ export class Checks<C> {
   constructor(parts: Parts<C>, on: CheckEvents<C>) {
     this.#parts = parts
     this.#on = on
+    this.#resetTakesSignal = parts.manager.reset?.length !== 1
   }
 
   /** Asks isValid. `suspicion`: since another connection failed its check. */
@@ -108,7 +111,7 @@ export class Checks<C> {
   // A signal would be a fifth of the cost of a return: only a reset that may take it gets one.
   #callReset(slot: Slot<C>, done: Done<boolean | void, C>): void {
     const { manager } = this.#parts
-    if (manager.reset?.length === 1) return this.call(slot, 'reset', this.#reset, done)
+    if (!this.#resetTakesSignal) return this.call(slot, 'reset', this.#reset, done)
     const controller = new AbortController()
     const run = () => manager.reset?.(slot.connection, controller.signal)
     this.call(slot, 'reset', run, done, controller)
