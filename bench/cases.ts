@@ -340,41 +340,30 @@ function sized(size: number): Case {
   }
 }
 
-// Beside the bare clients in the same process, in turns: from one process to the next the same work costs up to a third more.
-// The server is CENOTE_PG_URL, or the local one.
+// The pool and the bare array have the same ten connections, in turns in one process: from one process to the next the same
+// work costs up to a third more, and from one set of connections to the next a tenth. The server is CENOTE_PG_URL, or the local one.
 async function realQueries(name: PoolName): Promise<number> {
   const connectionString = process.env['CENOTE_PG_URL'] ?? 'postgres://postgres@127.0.0.1:5432/postgres'
-  const source = {
-    create: async () => {
-      const client = new pg.Client({ connectionString })
-      client.on('error', () => {})
-      await client.connect()
-      return client
-    },
-    isBroken: () => false,
-    destroy: (client: pg.Client) => client.end(),
-    manager: new PgManager(connectionString, { driver: pg }),
-    pgConfig: { connectionString, Client: pg.Client },
-  }
   const [callers, each] = [64, 25]
-  const costOf = async (poolName: PoolName): Promise<() => Promise<number>> => {
-    const pool = await makePoolOf<pg.Client>(source as never, poolName, 10)
-    const caller = async (): Promise<void> => {
-      for (let n = 0; n < each; n++) {
-        const held = await pool.acquire()
-        await (connectionOf(poolName, held) as pg.Client).query('SELECT 1')
-        pool.release(held)
+  const costs: { readonly bare: number; readonly more: number }[] = []
+  for (let set = 0; set < 3; set++) {
+    const clients = Array.from({ length: 10 }, () => new pg.Client({ connectionString }))
+    await Promise.all(clients.map((client) => client.connect()))
+    const costOf = async (poolName: PoolName): Promise<() => Promise<number>> => {
+      const pool = await makePoolOf<pg.Client>(sourceOf(clients) as never, poolName, 10)
+      const caller = async (): Promise<void> => {
+        for (let n = 0; n < each; n++) {
+          const held = await pool.acquire()
+          await (connectionOf(poolName, held) as pg.Client).query('SELECT 1')
+          pool.release(held)
+        }
+      }
+      return async () => {
+        const before = process.cpuUsage()
+        await Promise.all(Array.from({ length: callers }, caller))
+        return cpuNs(before)
       }
     }
-    return async () => {
-      const before = process.cpuUsage()
-      await Promise.all(Array.from({ length: callers }, caller))
-      return cpuNs(before)
-    }
-  }
-  const costs: { readonly bare: number; readonly more: number }[] = []
-  // And from one set of connections to the next.
-  for (let set = 0; set < 3; set++) {
     const [bare, ours] = [await costOf('bare'), await costOf(name)]
     for (let round = 0; round < 45; round++) {
       const isBareFirst = Math.random() < 0.5
@@ -383,8 +372,35 @@ async function realQueries(name: PoolName): Promise<number> {
       const cost = isBareFirst ? first : second
       if (round >= 5) costs.push({ bare: cost, more: first + second - 2 * cost })
     }
+    await Promise.all(clients.map((client) => client.end()))
   }
   return 1 + median(costs.map(({ more }) => more)) / median(costs.map((cost) => cost.bare))
+}
+
+// What makes a pool of clients that are connected already.
+function sourceOf(clients: readonly pg.Client[]): object {
+  const left = [...clients]
+  const next = (): pg.Client => {
+    const client = left.shift()
+    if (client === undefined) throw new Error('more connections were asked for than there are')
+    return client
+  }
+  class Manager extends PgManager {
+    override async connect(): Promise<never> {
+      return next() as never
+    }
+  }
+  // pg-pool makes its clients with `new`.
+  const Client = function (): object {
+    return Object.assign(next(), { connect: (done: () => void) => done() })
+  }
+  return {
+    create: async () => next(),
+    isBroken: () => false,
+    destroy: async () => {},
+    manager: new Manager({}, { driver: pg }),
+    pgConfig: { Client },
+  }
 }
 
 /** So many times acquire and release. */

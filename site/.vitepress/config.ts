@@ -127,7 +127,7 @@ export default defineConfig({
             ['Bursts', 'burst'],
             ['Checks', 'checks'],
             ['Retries', 'retries'],
-            ['Two times', 'clock'],
+            ['One time', 'clock'],
             ['The cost of a checkout', 'cost'],
             ['Facades', 'facades'],
             ['The fleet', 'fleet'],

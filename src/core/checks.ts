@@ -1,5 +1,6 @@
 import { type Bounds, type Outcome, type Pending, TimeLimitError } from './calls.ts'
 import type { CloseReason } from './close-reason.ts'
+import type { ConnectionManager } from './manager.ts'
 import type { Parts } from './parts.ts'
 import { type Slot, SlotState } from './slot.ts'
 
@@ -9,7 +10,7 @@ export interface CheckEvents<C> {
   offer(slot: Slot<C>): void
   /** It passed beforeAcquire. */
   prepared(slot: Slot<C>): void
-  /** It was reset after a return. */
+  /** It was reset after a return, which took a while. */
   cleaned(slot: Slot<C>): void
   /** It is to be closed. */
   refused(slot: Slot<C>, reason: CloseReason): void
@@ -17,14 +18,16 @@ export interface CheckEvents<C> {
   done(): void
 }
 
+type Run<T, C> = (slot: Slot<C>) => T | PromiseLike<T>
 type Done<T, C> = (outcome: Outcome<T>, slot: Slot<C>) => void
 
 /** Asks the manager and the hooks about one connection, which nobody has meanwhile. */
 export class Checks<C> {
   readonly #parts: Parts<C>
   readonly #on: CheckEvents<C>
-  // Asked once: a function's length is a call into the engine.
-  readonly #resetTakesSignal: boolean
+  // Asked once of each: a function's length is a call into the engine.
+  #knownReset: ConnectionManager<C>['reset'] = undefined
+  #knownTakesSignal = true
   // Made once, as they are used at each return. This one is for a reset that declares no signal.
   readonly #reset = ({ connection }: Slot<C>) => this.#parts.manager.reset?.(connection, undefined as never)
   readonly #cleaned = (outcome: Outcome<boolean | void>, slot: Slot<C>): void => {
@@ -34,7 +37,6 @@ export class Checks<C> {
   constructor(parts: Parts<C>, on: CheckEvents<C>) {
     this.#parts = parts
     this.#on = on
-    this.#resetTakesSignal = parts.manager.reset?.length !== 1
   }
 
   /** Asks isValid. `suspicion`: since another connection failed its check. */
@@ -74,16 +76,14 @@ export class Checks<C> {
     })
   }
 
-  /** At return: the manager's reset, then the hook afterRelease. */
-  clean(slot: Slot<C>, error: unknown): void {
+  /** At return: the manager's reset, then the hook afterRelease. Whether all passed at once; else it is told what became of it. */
+  clean(slot: Slot<C>, error: unknown): boolean {
     const { manager, options, slots } = this.#parts
     slots.return(slot)
-    if (manager.reset === undefined) this.#afterRelease(slot, error)
-    else if (options.afterRelease === undefined) this.#callReset(slot, this.#cleaned)
-    else
-      this.#callReset(slot, (outcome) => {
-        if (this.#passes(outcome, slot)) this.#afterRelease(slot, error)
-      })
+    if (manager.reset === undefined) return this.#afterRelease(slot, error)
+    if (options.afterRelease !== undefined) return this.#cleanTwice(slot, error)
+    const outcome = this.#callReset(slot, this.#cleaned)
+    return outcome !== undefined && this.#passes(outcome, slot)
   }
 
   /** Whether a hook lets its connection pass; its failure is reported. */
@@ -94,44 +94,70 @@ export class Checks<C> {
   }
 
   /** A call for one connection. What comes of it after the connection was closed meanwhile is nobody's business. */
-  call<T>(
+  call<T>(slot: Slot<C>, what: string, run: Run<T, C>, done: Done<T, C>, controller?: AbortController): void {
+    const outcome = this.#begin(slot, what, run, done, controller)
+    if (outcome !== undefined) done(outcome, slot)
+  }
+
+  // How the call ended, if at once; else `later` is told.
+  #begin<T>(
     slot: Slot<C>,
     what: string,
-    run: (slot: Slot<C>) => T | PromiseLike<T>,
-    done: Done<T, C>,
-    controller?: AbortController,
-  ): void {
+    run: Run<T, C>,
+    later: Done<T, C>,
+    controller: AbortController | undefined,
+  ): Outcome<T> | undefined {
     const { calls, options } = this.#parts
     const { state } = slot
     const begun = calls.begin(run, slot)
-    if (begun.ok !== undefined) return this.#settle(slot, state, begun, done)
-    this.#wait(slot, state, { what, limitMs: options.validationTimeoutMs, controller }, begun, done)
+    if (begun.ok !== undefined) return this.#isOver(slot, state) ? begun : undefined
+    this.#wait(slot, state, { what, limitMs: options.validationTimeoutMs, controller }, begun, later)
+    return undefined
+  }
+
+  #wait<T>(slot: Slot<C>, state: SlotState, bounds: Bounds, pending: Pending<T>, later: Done<T, C>): void {
+    slot.abandon = this.#parts.calls.wait(bounds, pending, (outcome) => {
+      if (this.#isOver(slot, state)) later(outcome, slot)
+    })
+  }
+
+  // Whether the slot is where the call found it.
+  #isOver(slot: Slot<C>, state: SlotState): boolean {
+    slot.abandon = undefined
+    this.#parts.slots.leaveHook(slot)
+    return slot.state === state
   }
 
   // A signal would be a fifth of the cost of a return: only a reset that may take it gets one.
-  #callReset(slot: Slot<C>, done: Done<boolean | void, C>): void {
-    const { manager } = this.#parts
-    if (!this.#resetTakesSignal) return this.call(slot, 'reset', this.#reset, done)
+  #callReset(slot: Slot<C>, later: Done<boolean | void, C>): Outcome<boolean | void> | undefined {
+    const { reset } = this.#parts.manager
+    if (reset !== this.#knownReset) {
+      this.#knownReset = reset
+      this.#knownTakesSignal = reset?.length !== 1
+    }
+    return this.#knownTakesSignal
+      ? this.#callWithSignal(slot, later)
+      : this.#begin(slot, 'reset', this.#reset, later, undefined)
+  }
+
+  #callWithSignal(slot: Slot<C>, later: Done<boolean | void, C>): Outcome<boolean | void> | undefined {
     const controller = new AbortController()
-    const run = () => manager.reset?.(slot.connection, controller.signal)
-    this.call(slot, 'reset', run, done, controller)
+    const run = () => this.#parts.manager.reset?.(slot.connection, controller.signal)
+    return this.#begin(slot, 'reset', run, later, controller)
   }
 
-  #wait<T>(slot: Slot<C>, state: SlotState, bounds: Bounds, pending: Pending<T>, done: Done<T, C>): void {
-    slot.abandon = this.#parts.calls.wait(bounds, pending, (outcome) =>
-      this.#settle(slot, state, outcome, done),
-    )
+  #cleanTwice(slot: Slot<C>, error: unknown): boolean {
+    const outcome = this.#callReset(slot, (later) => {
+      if (this.#passes(later, slot) && this.#afterRelease(slot, error)) this.#on.cleaned(slot)
+    })
+    return outcome !== undefined && this.#passes(outcome, slot) && this.#afterRelease(slot, error)
   }
 
-  #settle<T>(slot: Slot<C>, state: SlotState, outcome: Outcome<T>, done: Done<T, C>): void {
-    slot.abandon = undefined
-    this.#parts.slots.leaveHook(slot)
-    if (slot.state === state) done(outcome, slot)
-  }
-
-  #afterRelease(slot: Slot<C>, error: unknown): void {
+  #afterRelease(slot: Slot<C>, error: unknown): boolean {
     const { afterRelease } = this.#parts.options
-    this.call(slot, 'afterRelease', () => afterRelease?.(slot.connection, error), this.#cleaned)
+    const run = () => afterRelease?.(slot.connection, error)
+    const outcome = this.#begin(slot, 'afterRelease', run, this.#cleaned, undefined)
+    return outcome !== undefined && this.#passes(outcome, slot)
   }
 
   // One that a hook does not let pass is closed.

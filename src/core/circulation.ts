@@ -45,16 +45,13 @@ export class Circulation<C> implements Parts<C> {
   readonly #checks: Checks<C>
   readonly #housekeeping: Housekeeping<C>
   readonly #leaks: Leaks<C> | undefined
-  readonly #recent: () => number
 
   constructor(manager: ConnectionManager<C>, options: ResolvedPoolOptions<C>) {
     this.manager = manager
     this.options = options
-    const { clock } = options
-    this.#recent = () => clock.recent?.() ?? clock.now()
     this.slots = new Slots(options)
     this.events = new Events(options.name, nextPoolId())
-    this.calls = new Calls(clock, this.events, options.onError)
+    this.calls = new Calls(options.clock, this.events, options.onError)
     this.reports = new Reports(options, this.calls, this.events, () => this.state())
     this.#fitness = new Fitness(this)
     this.closer = new Closer(this, {
@@ -67,13 +64,13 @@ export class Circulation<C> implements Parts<C> {
     this.#checks = new Checks(this, {
       offer: (slot) => this.#offer(slot, true, true),
       prepared: (slot) => {
-        const now = this.#handOverTime()
+        const now = this.options.clock.now()
         const reason = this.#unfit(slot, now)
         if (reason !== undefined) this.#discard(slot, reason)
         else this.#deliver(slot, now)
       },
       cleaned: (slot) => {
-        slot.lastUsedAt = this.#handOverTime()
+        slot.lastUsedAt = this.options.clock.now()
         this.#offer(slot, false, true, slot.lastUsedAt)
       },
       refused: (slot, reason) => this.closer.close(slot, reason),
@@ -192,26 +189,25 @@ export class Circulation<C> implements Parts<C> {
   giveBack(slot: Slot<C>, error: unknown, lease: Lease<C>): void {
     if (slot.state !== SlotState.leased) return
     const isFinal = this.manager.reset === undefined && this.options.afterRelease === undefined
-    // Where there is more to do, the exact time is read after it.
-    const now = isFinal ? this.#handOverTime() : this.#recent()
+    const now = this.options.clock.now()
     this.#released(slot, now, lease)
     const reason = this.#unfit(slot, now, error)
     if (reason !== undefined) this.#discard(slot, reason)
     else if (isFinal) this.#place(slot, now, false)
-    else this.#checks.clean(slot, error)
+    else if (this.#checks.clean(slot, error)) this.#offer(slot, false, false, now)
   }
 
   /** A connection comes back to be closed. */
   destroy(slot: Slot<C>, lease: Lease<C> | undefined): void {
     if (slot.state !== SlotState.leased) return
-    this.#released(slot, this.#recent(), lease)
+    this.#released(slot, this.options.clock.now(), lease)
     this.#discard(slot, this.closed ? 'poolClosed' : 'destroyed')
   }
 
   /** A connection leaves the pool open. */
   detach(slot: Slot<C>, lease: Lease<C>): void {
     if (slot.state !== SlotState.leased) return
-    this.#released(slot, this.#recent(), lease)
+    this.#released(slot, this.options.clock.now(), lease)
     this.slots.detach(slot)
     this.onChange()
     this.refill()
@@ -279,11 +275,6 @@ export class Circulation<C> implements Parts<C> {
     this.#leaks?.stop()
   }
 
-  // Exact for who is served; where nobody waits, an old time only delays housekeeping.
-  #handOverTime(): number {
-    return this.queue.size > 0 ? this.options.clock.now() : this.#recent()
-  }
-
   #isHalted(withQueue = false): boolean {
     return this.paused || this.closed || this.slots.hasSurplus || (!withQueue && this.queue.size > 0)
   }
@@ -319,7 +310,7 @@ export class Circulation<C> implements Parts<C> {
   #released(slot: Slot<C>, now: number, lease: Lease<C> | undefined): void {
     slot.lastUsedAt = now
     this.#leaks?.unwatch(lease, slot)
-    this.events.released(slot.id, slot.leasedAt, this.options.clock)
+    this.events.released(slot.id, now - slot.leasedAt)
   }
 
   #unfit(slot: Slot<C>, now: number, error?: unknown, isAsked = true): CloseReason | undefined {
@@ -328,7 +319,7 @@ export class Circulation<C> implements Parts<C> {
 
   // A connection that nobody holds goes to the caller at the head, or rests. `isProven`: just opened or checked.
   // `isAged`: it was waited for, and may have broken meanwhile. Where it rests, or beforeAcquire comes, hasBroken is asked later.
-  #offer(slot: Slot<C>, isProven: boolean, isAged: boolean, now: number = this.#handOverTime()): void {
+  #offer(slot: Slot<C>, isProven: boolean, isAged: boolean, now: number = this.options.clock.now()): void {
     const isAsked = isAged && this.queue.size > 0 && this.options.beforeAcquire === undefined
     const reason = this.#unfit(slot, now, undefined, isAsked)
     if (reason === undefined) this.#place(slot, now, isProven)

@@ -5,7 +5,6 @@ import {
   type PoolEvent,
   type TypedChannel,
 } from './channels.ts'
-import type { Clock } from './clock.ts'
 import type { CloseReason } from './close-reason.ts'
 import type { AcquirePhase } from './errors.ts'
 
@@ -23,10 +22,8 @@ export class Events {
     if (channels.acquire.hasSubscribers) this.#tell(channels.acquire, { connection, waitMs })
   }
 
-  /** Reads the exact time, which a return does not do for itself. */
-  released(connection: number, leasedAt: number, clock: Clock): void {
-    if (channels.release.hasSubscribers)
-      this.#tell(channels.release, { connection, heldMs: clock.now() - leasedAt })
+  released(connection: number, heldMs: number): void {
+    if (channels.release.hasSubscribers) this.#tell(channels.release, { connection, heldMs })
   }
 
   opened(connection: number, connectMs: number): void {

@@ -15,7 +15,7 @@ const TOLD: Readonly<
   Record<keyof typeof CHANNELS, readonly [tell: (events: Events) => void, payload: object]>
 > = {
   acquire: [(events) => events.acquired(1, 2), { connection: 1, waitMs: 2 }],
-  release: [(events) => events.released(1, 3, new VirtualClock(undefined, 10)), { connection: 1, heldMs: 7 }],
+  release: [(events) => events.released(1, 7), { connection: 1, heldMs: 7 }],
   open: [(events) => events.opened(1, 2), { connection: 1, connectMs: 2 }],
   openError: [
     (events) => events.openFailed(Object.assign(new RangeError('secret'), { code: 'E' }), true),

@@ -354,24 +354,30 @@ test('what the manager says that it connects to can be looked up', () => {
   expect(new Pool(manager).look().server).toEqual({ system: 'postgresql' })
 })
 
-test('a clock with a coarse hand is asked for it at a return, and for the exact time at a checkout', async () => {
-  let exact = 0
-  let coarse = 0
-  const clock = Object.assign(new VirtualClock(), {
-    recent: () => (coarse++, 0),
-  })
-  const now = clock.now.bind(clock)
-  clock.now = () => (exact++, now())
-  const pool = new Pool(new ScriptedManager(), { clock, maxSize: 1 })
-  ;(await pool.acquire()).release()
-  const lease = await pool.acquire()
-  const [exactBefore, coarseBefore] = [exact, coarse]
-  lease.release()
-  expect([exact - exactBefore, coarse > coarseBefore]).toEqual([0, true])
+test('a checkout, a return and a hand-over read the time once each, also where a connection is reset', async () => {
+  for (const more of [{}, { reset: () => {} }]) {
+    const clock = new VirtualClock()
+    let readings = 0
+    const now = clock.now.bind(clock)
+    clock.now = () => (readings++, now())
+    const count = <T>(step: () => T): [T, number] => {
+      const before = readings
+      return [step(), readings - before]
+    }
+    const pool = new Pool(Object.assign(new ScriptedManager(), more), { clock, maxSize: 1 })
+    ;(await pool.acquire()).release()
+    const [lease, atCheckout] = count(() => pool.acquire())
+    const holding = await lease
+    const [next, atQueueing] = count(() => pool.acquire())
+    const [, atHandOver] = count(() => holding.release())
+    const held = await next
+    const [, atReturn] = count(() => held.release())
+    expect([atCheckout, atQueueing, atHandOver, atReturn]).toEqual([1, 1, 1, 1])
+  }
 })
 
-test('how long a lease was held is exact for who listens, however coarse the hand of the clock', async () => {
-  const clock = Object.assign(new VirtualClock(), { recent: () => 0 })
+test('how long a lease was held is exact for who listens', async () => {
+  const clock = new VirtualClock()
   const pool = new Pool(new ScriptedManager(), { clock, maxSize: 1 })
   const lease = await pool.acquire()
   const released = heard('release')

@@ -50,31 +50,31 @@ class Model {
   inOrder(): Caller[] {
     return this.callers.toSorted((a, b) => a.priority - b.priority || Number(b.isRetry) - Number(a.isRetry))
   }
+}
 
-  leave(waiter: Waiter<object> | undefined): void {
-    if (waiter === undefined) return
-    const { resolve } = waiter
-    this.waiters.remove(waiter)
-    expect(waiter.isWaiting).toBe(false)
-    const place = this.callers.findIndex((caller) => caller.resolve === resolve)
-    expect(place).not.toBe(-1)
-    this.callers.splice(place, 1)
-  }
+function leave({ waiters, callers }: Model, waiter: Waiter<object> | undefined): void {
+  if (waiter === undefined) return
+  const { resolve } = waiter
+  waiters.remove(waiter)
+  expect(waiter.isWaiting).toBe(false)
+  const place = callers.findIndex((caller) => caller.resolve === resolve)
+  expect(place).not.toBe(-1)
+  callers.splice(place, 1)
+}
 
-  check(): void {
-    const { waiters, callers } = this
-    const order = this.inOrder()
-    expect(waiters.size).toBe(callers.length)
-    expect(waiters.head()?.resolve).toBe(order[0]?.resolve)
-    const soonest = waiters.soonest()
-    expect(soonest?.deadline ?? Infinity).toBe(Math.min(Infinity, ...callers.map(({ deadline }) => deadline)))
-    if (soonest === undefined) return
-    const level = order.filter(({ priority }) => priority === order[0]?.priority)
-    const place = level.findIndex(({ resolve }) => resolve === soonest.resolve)
-    const rank = place === -1 ? level.length : place
-    for (const limit of [0, 1, 3, 1_000])
-      expect(waiters.rankOf(soonest, limit), `rank within ${limit}`).toBe(Math.min(rank, limit))
-  }
+function check(model: Model): void {
+  const { waiters, callers } = model
+  const order = model.inOrder()
+  expect(waiters.size).toBe(callers.length)
+  expect(waiters.head()?.resolve).toBe(order[0]?.resolve)
+  const soonest = waiters.soonest()
+  expect(soonest?.deadline ?? Infinity).toBe(Math.min(Infinity, ...callers.map(({ deadline }) => deadline)))
+  if (soonest === undefined) return
+  const level = order.filter(({ priority }) => priority === order[0]?.priority)
+  const place = level.findIndex(({ resolve }) => resolve === soonest.resolve)
+  const rank = place === -1 ? level.length : place
+  for (const limit of [0, 1, 3, 1_000])
+    expect(waiters.rankOf(soonest, limit), `rank within ${limit}`).toBe(Math.min(rank, limit))
 }
 
 const step = fc.oneof(
@@ -102,17 +102,17 @@ test('plain callers and those with wishes are served in one order, whoever leave
       for (const each of steps) {
         if (each.do === 'plain') model.comePlain()
         else if (each.do === 'wishing') model.come(each.priority, each.timeoutMs, each.isRetry)
-        else if (each.do === 'serve') model.leave(model.waiters.head())
-        else if (each.do === 'expire') model.leave(model.waiters.soonest())
+        else if (each.do === 'serve') leave(model, model.waiters.head())
+        else if (each.do === 'expire') leave(model, model.waiters.soonest())
         else {
           const wishing = model.callers.filter(({ waiter }) => waiter !== undefined)
-          model.leave(wishing[each.index % Math.max(1, wishing.length)]?.waiter)
+          leave(model, wishing[each.index % Math.max(1, wishing.length)]?.waiter)
         }
-        model.check()
+        check(model)
       }
       while (model.callers.length > 0) {
-        model.leave(model.waiters.head())
-        model.check()
+        leave(model, model.waiters.head())
+        check(model)
       }
     }),
     { numRuns: 300 },
