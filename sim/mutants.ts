@@ -182,7 +182,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a returned connection that broke goes to the next caller',
     seenIn: 'pg-pool (a client that errored in use)',
     file: 'fitness.ts',
-    from: "if ((isAsked || slots.hasSurplus) && this.isBroken(slot.connection, error)) return 'broken'",
+    from: "if ((isAsked || hasSurplus) && this.isBroken(slot.connection, error)) return 'broken'",
     to: '',
   },
   {

@@ -78,8 +78,7 @@ export class Checks<C> {
 
   /** At return: the manager's reset, then the hook afterRelease. Whether all passed at once; else it is told what became of it. */
   clean(slot: Slot<C>, error: unknown): boolean {
-    const { manager, options, slots } = this.#parts
-    slots.return(slot)
+    const { manager, options } = this.#parts
     if (manager.reset === undefined) return this.#afterRelease(slot, error)
     if (options.afterRelease !== undefined) return this.#cleanTwice(slot, error)
     const outcome = this.#callReset(slot, this.#cleaned)
@@ -107,11 +106,20 @@ export class Checks<C> {
     later: Done<T, C>,
     controller: AbortController | undefined,
   ): Outcome<T> | undefined {
-    const { calls, options } = this.#parts
+    const { calls, options, slots } = this.#parts
     const { state } = slot
     const begun = calls.begin(run, slot)
     if (begun.ok !== undefined) return this.#isOver(slot, state) ? begun : undefined
-    this.#wait(slot, state, { what, limitMs: options.validationTimeoutMs, controller }, begun, later)
+    const isReturn = state === SlotState.leased
+    // What answers at once needs no state of its own.
+    if (isReturn && slot.state === state) slots.return(slot)
+    this.#wait(
+      slot,
+      isReturn ? SlotState.returning : state,
+      { what, limitMs: options.validationTimeoutMs, controller },
+      begun,
+      later,
+    )
     return undefined
   }
 

@@ -20,8 +20,9 @@ export class Fitness<C> {
     if (slot.uses >= options.maxUses) return 'uses'
     if (slot.expiresAt <= now) return 'lifetime'
     if (slot.lost) return 'lost'
-    if ((isAsked || slots.hasSurplus) && this.isBroken(slot.connection, error)) return 'broken'
-    return slots.hasSurplus ? 'surplus' : undefined
+    const { hasSurplus } = slots
+    if ((isAsked || hasSurplus) && this.isBroken(slot.connection, error)) return 'broken'
+    return hasSurplus ? 'surplus' : undefined
   }
 
   /** Asks the manager; what it throws is reported, and means that the connection is broken. */

@@ -23,12 +23,7 @@ const NEXT: readonly number[] = [
   /* idle      */ (1 << checking) | (1 << suspect) | (1 << leased) | (1 << closing),
   /* checking  */ (1 << idle) | (1 << leased) | (1 << closing),
   /* suspect   */ (1 << idle) | (1 << checking) | (1 << leased) | (1 << closing),
-  /* leased    */ (1 << idle) |
-    (1 << checking) |
-    (1 << leased) |
-    (1 << returning) |
-    (1 << closing) |
-    (1 << gone),
+  /* leased    */ (1 << idle) | (1 << checking) | (1 << returning) | (1 << closing) | (1 << gone),
   /* returning */ (1 << idle) | (1 << checking) | (1 << leased) | (1 << closing),
   /* closing   */ 1 << gone,
   /* gone      */ 0,

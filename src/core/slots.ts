@@ -142,7 +142,8 @@ export class Slots<C> {
   lease(slot: Slot<C>, now: number): void {
     slot.uses++
     slot.leasedAt = now
-    this.#move(slot, SlotState.leased)
+    // From one borrower to the next it stays where it is.
+    if (slot.state !== SlotState.leased) this.#move(slot, SlotState.leased)
   }
 
   check(slot: Slot<C>): void {

@@ -208,6 +208,32 @@ test('a return is reset first, then told to afterRelease, and a refusal of eithe
   }
 })
 
+test('a reset that answers at once may close the pool, clear it, or report its connection lost: nobody gets it then', async () => {
+  for (const disturb of ['close', 'clear', 'lost'] as const) {
+    let isDone = false
+    const reset = (connection: ScriptedConnection): void => {
+      if (isDone) return
+      isDone = true
+      expect(pool.state()).toMatchObject({ inUse: 1, idle: 0 })
+      if (disturb === 'close') void pool.close()
+      else if (disturb === 'clear') pool.clear()
+      else connection.lost()
+    }
+    const pool = new Pool(Object.assign(new ScriptedManager(), { reset }), { maxSize: 1 })
+    const holding = await pool.acquire()
+    const first = holding.connection
+    const waiting = pool.acquire().then(
+      (lease) => lease.connection.id,
+      (error: Error) => error.name,
+    )
+    holding.release()
+    await settle()
+    expect(isDone).toBe(true)
+    expect(await waiting).toBe(disturb === 'close' ? 'PoolClosedError' : 2)
+    expect(first.open).toBe(false)
+  }
+})
+
 test('a reset that takes a signal gets one of its own, aborted when it takes too long; one that declares none gets none', async () => {
   const given: unknown[][] = []
   const hang = (...all: unknown[]): Promise<void> => {
