@@ -5,6 +5,8 @@ import { median } from './median.ts'
 import { type BenchPool, makePool, Queue } from './pools.ts'
 
 const ROUNDS = 25
+// The global is a getter.
+const time = performance
 
 interface Connection {
   readonly isBroken: boolean
@@ -15,13 +17,6 @@ interface Slot {
   readonly expiresAt: number
   lastUsedAt: number
   uses: number
-}
-
-interface Waiter {
-  readonly resolve: (lease: FloorLease) => void
-  // Never called here, but whoever may time out or be refused needs it.
-  readonly reject: (reason: unknown) => void
-  readonly deadline: number
 }
 
 // A lease is single-use: one that was given back twice must not free another borrower's connection.
@@ -46,37 +41,44 @@ class FloorLease {
 // is known. No timers, signals, hooks, priorities, events or statistics beside.
 class Floor {
   readonly #idle: Slot[]
-  readonly #waiters: Queue<Waiter> = new Queue()
+  // A queue of each and no object for a caller: it would be a quarter of what is kept of one.
+  readonly #resolves: Queue<(lease: FloorLease) => void> = new Queue()
+  // Never called here, but whoever may time out or be refused needs it.
+  readonly #rejects: Queue<(reason: unknown) => void> = new Queue()
+  readonly #queuedAts: Queue<number> = new Queue()
   waitedMs = 0
   readonly #hasBroken: (connection: Connection) => boolean
 
   constructor(hasBroken: (connection: Connection) => boolean, connections: readonly Connection[]) {
     this.#hasBroken = hasBroken
-    const expiresAt = performance.now() + 1e9
+    const expiresAt = time.now() + 1e9
     this.#idle = connections.map((connection) => ({ connection, expiresAt, lastUsedAt: 0, uses: 0 }))
   }
 
   acquire(): Promise<FloorLease> {
-    const now = performance.now()
+    const now = time.now()
     const slot = this.#idle.pop()
     if (slot !== undefined && this.#isFit(slot, now) && now - slot.lastUsedAt < 1e9) {
       slot.uses++
       return Promise.resolve(new FloorLease(this, slot))
     }
-    const { promise, resolve, reject } = Promise.withResolvers<FloorLease>()
-    this.#waiters.push({ resolve, reject, deadline: now + 30_000 })
-    return promise
+    return new Promise((resolve, reject) => {
+      this.#resolves.push(resolve)
+      this.#rejects.push(reject)
+      this.#queuedAts.push(now)
+    })
   }
 
   giveBack(slot: Slot): void {
-    const waiter = this.#waiters.shift()
-    const now = waiter === undefined ? slot.lastUsedAt : performance.now()
+    const now = time.now()
     if (!this.#isFit(slot, now)) throw new Error('no connection breaks or expires here')
-    if (waiter === undefined) return void this.#idle.push(slot)
     slot.lastUsedAt = now
+    const resolve = this.#resolves.shift()
+    if (resolve === undefined) return void this.#idle.push(slot)
+    this.#rejects.shift()
+    this.waitedMs += now - (this.#queuedAts.shift() ?? now)
     slot.uses++
-    this.waitedMs += now - waiter.deadline + 30_000
-    waiter.resolve(new FloorLease(this, slot))
+    resolve(new FloorLease(this, slot))
   }
 
   #isFit(slot: Slot, now: number): boolean {

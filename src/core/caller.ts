@@ -1,6 +1,6 @@
 // The folder of the package's modules, as stacks show it: of the sources, or of the built package; '' where a bundler put
 // this elsewhere.
-const OWN = /^(?:file:\/\/)?(.*\/)(?:core\/caller\.ts|chunks\/explain\.js)$/.exec(import.meta.url)?.[1] ?? ''
+const OWN = /* @__PURE__ */ ownFolder()
 const NODE = /\bnode:/
 // The pool's own functions, where their file does not tell.
 const POOL = /^\s+at (?:async )?(?:Circulation|Pool)\./
@@ -17,4 +17,8 @@ export function callerOf(stack: string | undefined): string | undefined {
 
 function isCaller(line: string): boolean {
   return /^\s+at /.test(line) && !NODE.test(line) && !(OWN === '' ? POOL.test(line) : line.includes(OWN))
+}
+
+function ownFolder(): string {
+  return /^(?:file:\/\/)?(.*\/)(?:core\/caller\.ts|chunks\/core\.js)$/.exec(import.meta.url)?.[1] ?? ''
 }

@@ -7,12 +7,13 @@ interface Registry {
 
 // One for all copies of the package that a process has loaded.
 const REGISTRY: unique symbol = Symbol.for('cenote.pools') as never
-const registry: Registry = ((globalThis as { [REGISTRY]?: Registry })[REGISTRY] ??= {
-  lastId: 0,
-  pools: new Set(),
-})
+const registry: Registry = /* @__PURE__ */ shared()
 
-const forget = new FinalizationRegistry<WeakRef<Pool<unknown>>>((reference) =>
+function shared(): Registry {
+  return ((globalThis as { [REGISTRY]?: Registry })[REGISTRY] ??= { lastId: 0, pools: new Set() })
+}
+
+const forget = /* @__PURE__ */ new FinalizationRegistry<WeakRef<Pool<unknown>>>((reference) =>
   registry.pools.delete(reference),
 )
 

@@ -69,7 +69,7 @@ export class PlainLine<C> {
   }
 
   /** Takes the first out, if it is this one. */
-  shift(waiter: Waiter<C>): boolean {
+  remove(waiter: Waiter<C>): boolean {
     if (waiter !== this.#head) return false
     const { functions, next } = this.#front as Block<C>
     const { place } = waiter

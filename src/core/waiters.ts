@@ -104,7 +104,7 @@ export class Waiters<C> {
   }
 
   remove(waiter: Waiter<C>): void {
-    if (!waiter.isWaiting || this.#plain.shift(waiter)) return
+    if (!waiter.isWaiting || this.#plain.remove(waiter)) return
     const level = this.#levelOf(waiter.priority)
     if (waiter.heapIndex !== -1) this.#unordered.remove(waiter)
     else if (waiter === this.#soonest) this.#forgetSoonest(waiter)

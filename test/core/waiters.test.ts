@@ -140,7 +140,7 @@ test('a line of plain callers keeps their order and their times, over many block
         left / 2 + TIMEOUT_MS,
         left,
       ])
-      expect(line.shift(head)).toBe(true)
+      expect(line.remove(head)).toBe(true)
     }
     expect([line.came, line.left, line.size]).toEqual([came, left, came - left])
   }
@@ -175,10 +175,10 @@ test('of the plain line nobody leaves but the first, and nobody is settled after
     0,
   )
   const head = line.first() as Waiter<object>
-  expect(line.shift(other)).toBe(false)
+  expect(line.remove(other)).toBe(false)
   expect(line.size).toBe(2)
   head.resolve({} as never)
-  line.shift(head)
+  line.remove(head)
   expect(() => head.resolve({} as never)).toThrow('a caller was settled who does not wait')
   expect(() => head.reject(undefined)).toThrow('a caller was settled who does not wait')
   line.first()?.reject(undefined)
