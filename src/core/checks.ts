@@ -111,8 +111,8 @@ export class Checks<C> {
     const begun = calls.begin(run, slot)
     if (begun.ok !== undefined) return this.#isOver(slot, state) ? begun : undefined
     const isReturn = state === SlotState.leased
-    // What answers at once needs no state of its own.
-    if (isReturn && slot.state === state) slots.return(slot)
+    // What answers at once needs no state of its own, as nobody else can touch a connection that comes back.
+    if (isReturn) slots.return(slot)
     this.#wait(
       slot,
       isReturn ? SlotState.returning : state,
