@@ -194,7 +194,7 @@ export class Circulation<C> implements Parts<C> {
     const reason = this.#unfit(slot, now, error)
     if (reason !== undefined) this.#discard(slot, reason)
     else if (isFinal) this.#place(slot, now, false)
-    else if (this.#checks.clean(slot, error)) this.#offer(slot, false, false, now)
+    else if (this.#checks.clean(slot, error)) this.#offer(slot, false, true, now)
   }
 
   /** A connection comes back to be closed. */
@@ -318,7 +318,7 @@ export class Circulation<C> implements Parts<C> {
   }
 
   // A connection that nobody holds goes to the caller at the head, or rests. `isProven`: just opened or checked.
-  // `isAged`: it was waited for, and may have broken meanwhile. Where it rests, or beforeAcquire comes, hasBroken is asked later.
+  // `isAged`: it was reset or waited for, and may have broken meanwhile. Where it rests, or beforeAcquire comes, hasBroken is asked later.
   #offer(slot: Slot<C>, isProven: boolean, isAged: boolean, now: number = this.options.clock.now()): void {
     const isAsked = isAged && this.queue.size > 0 && this.options.beforeAcquire === undefined
     const reason = this.#unfit(slot, now, undefined, isAsked)

@@ -208,8 +208,8 @@ test('a return is reset first, then told to afterRelease, and a refusal of eithe
   }
 })
 
-test('a reset that answers at once may close the pool, clear it, or report its connection lost: nobody gets it then', async () => {
-  for (const disturb of ['close', 'clear', 'lost'] as const) {
+test('a reset that answers at once may close the pool, clear it, or break its connection: nobody gets it then', async () => {
+  for (const disturb of ['close', 'clear', 'lost', 'broken'] as const) {
     let isDone = false
     const reset = (connection: ScriptedConnection): void => {
       if (isDone) return
@@ -217,7 +217,8 @@ test('a reset that answers at once may close the pool, clear it, or report its c
       expect(pool.state()).toMatchObject({ inUse: 1, idle: 0 })
       if (disturb === 'close') void pool.close()
       else if (disturb === 'clear') pool.clear()
-      else connection.lost()
+      else if (disturb === 'lost') connection.lost()
+      else connection.broken = true
     }
     const pool = new Pool(Object.assign(new ScriptedManager(), { reset }), { maxSize: 1 })
     const holding = await pool.acquire()
