@@ -17,8 +17,7 @@ export interface Case {
   run(name: PoolName): Promise<number>
 }
 
-/** Collects garbage now. */
-export const collect = (): void => {
+const collect = (): void => {
   if (globalThis.gc === undefined) throw new Error('run this with --expose-gc')
   globalThis.gc()
 }
@@ -167,16 +166,7 @@ export const CASES: Readonly<Record<CaseName, Case>> = {
     run: async (name) => {
       const pool = await makePool(name, 1)
       await pool.acquire()
-      const waits: Promise<unknown>[] = Array.from({ length: 100_000 })
-      collect()
-      const before = process.memoryUsage().heapUsed
-      const served = (): void => {}
-      for (let n = 0; n < waits.length; n++) waits[n] = pool.acquire().then(served)
-      collect()
-      const perWaiter = (process.memoryUsage().heapUsed - before) / waits.length
-      // Whoever waits must not be collected with a pool that nobody needs any more.
-      void pool.acquire
-      return perWaiter
+      return bytesPerWaiter(pool)
     },
   },
   timeouts: {
@@ -344,27 +334,11 @@ function sized(size: number): Case {
 // work costs up to a third more, and from one set of connections to the next a tenth. The server is CENOTE_PG_URL, or the local one.
 async function realQueries(name: PoolName): Promise<number> {
   const connectionString = process.env['CENOTE_PG_URL'] ?? 'postgres://postgres@127.0.0.1:5432/postgres'
-  const [callers, each] = [64, 25]
   const costs: { readonly bare: number; readonly more: number }[] = []
   for (let set = 0; set < 3; set++) {
     const clients = Array.from({ length: 10 }, () => new pg.Client({ connectionString }))
     await Promise.all(clients.map((client) => client.connect()))
-    const costOf = async (poolName: PoolName): Promise<() => Promise<number>> => {
-      const pool = await makePoolOf<pg.Client>(sourceOf(clients) as never, poolName, 10)
-      const caller = async (): Promise<void> => {
-        for (let n = 0; n < each; n++) {
-          const held = await pool.acquire()
-          await (connectionOf(poolName, held) as pg.Client).query('SELECT 1')
-          pool.release(held)
-        }
-      }
-      return async () => {
-        const before = process.cpuUsage()
-        await Promise.all(Array.from({ length: callers }, caller))
-        return cpuNs(before)
-      }
-    }
-    const [bare, ours] = [await costOf('bare'), await costOf(name)]
+    const [bare, ours] = [await queriesOn(clients, 'bare'), await queriesOn(clients, name)]
     for (let round = 0; round < 45; round++) {
       const isBareFirst = Math.random() < 0.5
       const first = await (isBareFirst ? bare : ours)()
@@ -375,6 +349,24 @@ async function realQueries(name: PoolName): Promise<number> {
     await Promise.all(clients.map((client) => client.end()))
   }
   return 1 + median(costs.map(({ more }) => more)) / median(costs.map((cost) => cost.bare))
+}
+
+// What does a round of queries, and tells its CPU.
+async function queriesOn(clients: readonly pg.Client[], name: PoolName): Promise<() => Promise<number>> {
+  const [callers, each] = [64, 25]
+  const pool = await makePoolOf<pg.Client>(sourceOf(clients) as never, name, clients.length)
+  const caller = async (): Promise<void> => {
+    for (let n = 0; n < each; n++) {
+      const held = await pool.acquire()
+      await (connectionOf(name, held) as pg.Client).query('SELECT 1')
+      pool.release(held)
+    }
+  }
+  return async () => {
+    const before = process.cpuUsage()
+    await Promise.all(Array.from({ length: callers }, caller))
+    return cpuNs(before)
+  }
 }
 
 // What makes a pool of clients that are connected already.
@@ -401,6 +393,20 @@ function sourceOf(clients: readonly pg.Client[]): object {
     manager: new Manager({}, { driver: pg }),
     pgConfig: { Client },
   }
+}
+
+/** What each of 100,000 callers keeps in memory who wait for a pool that has nothing left. */
+export function bytesPerWaiter(pool: BenchPool<unknown>): number {
+  const waits: Promise<unknown>[] = Array.from({ length: 100_000 })
+  collect()
+  const before = process.memoryUsage().heapUsed
+  const served = (): void => {}
+  for (let n = 0; n < waits.length; n++) waits[n] = pool.acquire().then(served)
+  collect()
+  const perWaiter = (process.memoryUsage().heapUsed - before) / waits.length
+  // Whoever waits must not be collected with a pool that nobody needs any more.
+  void pool.acquire
+  return perWaiter
 }
 
 /** So many times acquire and release. */

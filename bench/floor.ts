@@ -1,6 +1,6 @@
 // How near a pool can come to a bare array: the least code that still keeps what each checkout is promised, beside the
 // array and this pool, in turns in one process. Run it with --expose-gc.
-import { collect, loop } from './cases.ts'
+import { bytesPerWaiter, loop } from './cases.ts'
 import { median } from './median.ts'
 import { type BenchPool, makePool, Queue } from './pools.ts'
 
@@ -118,13 +118,7 @@ for (const [title, run] of Object.entries(cases)) {
 const bytes: Record<string, string> = {}
 for (const [name, it] of Object.entries(pools)) {
   const holding = await Promise.all(connections.map(() => it.acquire()))
-  const waits: Promise<unknown>[] = Array.from({ length: 100_000 })
-  collect()
-  const before = process.memoryUsage().heapUsed
-  const served = (): void => {}
-  for (let n = 0; n < waits.length; n++) waits[n] = it.acquire().then(served)
-  collect()
-  bytes[name] = ((process.memoryUsage().heapUsed - before) / waits.length).toFixed(0)
+  bytes[name] = bytesPerWaiter(it).toFixed(0)
   if (holding.length !== 10) throw new Error('somebody was served')
 }
 table['heap for one caller that waits, bytes'] = bytes

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util'
 
 import { type CaseName, CASE_NAMES, CASES } from './cases.ts'
 import { POOL_NAMES, type PoolName, SETTINGS } from './pools.ts'
-import { costSize } from './size.ts'
+import { costSize, type ImportCost } from './size.ts'
 import type { OverloadPoint } from './overload.ts'
 import { drawings, type Figures, type Overload, tableOf } from './table.ts'
 
@@ -131,7 +131,7 @@ function read(argv: string[]) {
 
 async function write(
   figures: Figures,
-  size: { bytes: number; importMs: number; emptyMs: number },
+  size: ImportCost,
   rounds: number,
   overloaded: Overload,
 ): Promise<void> {

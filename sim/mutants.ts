@@ -147,7 +147,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'the timer of deadlines is not set anew when the first caller has left',
     seenIn: 'tarn (a timer a caller, lost on requeue)',
     file: 'queue.ts',
-    from: 'if (this.#waiters.size > 0) this.#arm()\n  }\n\n  // What the caller waits for',
+    from: 'if (this.#waiters.size > 0) this.#deadline.set(this.#waiters.soonest()?.deadline ?? Infinity)\n  }\n\n  // What the caller waits for',
     to: '}\n\n  // What the caller waits for',
   },
   {

@@ -109,7 +109,7 @@ export class Checks<C> {
     const { calls, options, slots } = this.#parts
     const { state } = slot
     const begun = calls.begin(run, slot)
-    if (begun.ok !== undefined) return this.#isOver(slot, state) ? begun : undefined
+    if (begun.ok !== undefined) return this.#end(slot, state) ? begun : undefined
     const isReturn = state === SlotState.leased
     // What answers at once needs no state of its own, as nobody else can touch a connection that comes back.
     if (isReturn) slots.return(slot)
@@ -125,12 +125,12 @@ export class Checks<C> {
 
   #wait<T>(slot: Slot<C>, state: SlotState, bounds: Bounds, pending: Pending<T>, later: Done<T, C>): void {
     slot.abandon = this.#parts.calls.wait(bounds, pending, (outcome) => {
-      if (this.#isOver(slot, state)) later(outcome, slot)
+      if (this.#end(slot, state)) later(outcome, slot)
     })
   }
 
-  // Whether the slot is where the call found it.
-  #isOver(slot: Slot<C>, state: SlotState): boolean {
+  // The call is over: whether the slot is where it was found.
+  #end(slot: Slot<C>, state: SlotState): boolean {
     slot.abandon = undefined
     this.#parts.slots.leaveHook(slot)
     return slot.state === state
@@ -154,6 +154,7 @@ export class Checks<C> {
     return this.#begin(slot, 'reset', run, later, controller)
   }
 
+  // Apart, as it makes a closure for each return.
   #cleanTwice(slot: Slot<C>, error: unknown): boolean {
     const outcome = this.#callReset(slot, (later) => {
       if (this.#passes(later, slot) && this.#afterRelease(slot, error)) this.#on.cleaned(slot)

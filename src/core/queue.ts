@@ -60,8 +60,8 @@ export class Queue<C> {
     this.#resolve = resolve
     this.#reject = reject
   }
-  #resolve: Waiter<C>['resolve'] = nothing
-  #reject: Waiter<C>['reject'] = nothing
+  #resolve: Waiter<C>['resolve'] | undefined = undefined
+  #reject: Waiter<C>['reject'] | undefined = undefined
   // Tells the caller who is just joining from all others.
   #joining: Waiter<C>['resolve'] | undefined = undefined
 
@@ -89,10 +89,10 @@ export class Queue<C> {
     const priority = options?.priority ?? 0
     const signal = options?.signal
     const promise = new Promise<Lease<C>>(this.#keep)
-    const resolve = this.#resolve
-    const reject = this.#reject
-    this.#resolve = nothing
-    this.#reject = nothing
+    const resolve = this.#resolve as Waiter<C>['resolve']
+    const reject = this.#reject as Waiter<C>['reject']
+    this.#resolve = undefined
+    this.#reject = undefined
     const hasWishes =
       signal !== undefined ||
       priority !== 0 ||
@@ -199,10 +199,6 @@ export class Queue<C> {
     this.#overload?.drained()
   }
 
-  #arm(): void {
-    this.#deadline.set(this.#waiters.soonest()?.deadline ?? Infinity)
-  }
-
   #expire(): void {
     const now = this.#clock.now()
     let details: PoolErrorDetails | undefined
@@ -229,7 +225,7 @@ export class Queue<C> {
       this.#events.timedOut(phase, waitMs)
     }
     Error.stackTraceLimit = stackTraceLimit
-    if (this.#waiters.size > 0) this.#arm()
+    if (this.#waiters.size > 0) this.#deadline.set(this.#waiters.soonest()?.deadline ?? Infinity)
   }
 
   // What the caller waits for, by its rank: the first have a check to come, those behind them a connect, the rest a return.
@@ -267,5 +263,3 @@ export class Queue<C> {
     if (this.#waiters.size > 0) this.#armStallCheck(now, overload)
   }
 }
-
-function nothing(): void {}

@@ -84,7 +84,7 @@ export class Waiters<C> {
   }
 
   add(waiter: Waiter<C>, priority: number): void {
-    const level = priority === 0 ? this.#usual : this.#levelOf(priority)
+    const level = this.#levelOf(priority)
     if (level.size === 0) this.#byPriority.add(level)
     const line = level.lineOf(waiter)
     line.add(waiter)
