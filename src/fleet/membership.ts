@@ -77,9 +77,8 @@ export class Membership implements AsyncDisposable {
   readonly #demand: Demand = new Demand()
   readonly #alarm: Alarm
   #members: readonly Claimant[] = []
-  // What the pool may open (its maxSize); what it may have open, more until it has closed its surplus; what the store keeps for it.
+  // What the pool may open (its maxSize); what the store keeps for it.
   #share: number
-  #open: number
   #claim = 0
   #resizes = 0
   #sequence = 0
@@ -101,7 +100,7 @@ export class Membership implements AsyncDisposable {
     this.#clock = pool.options.clock
     this.#beatMs = options.leaseMs / BEATS_PER_LEASE
     this.#minIdle = pool.state().minIdle
-    this.#share = this.#open = options.floor
+    this.#share = options.floor
     this.id = `${pool.options.name}-${globalThis.crypto.randomUUID().slice(0, 8)}`
     this.#alarm = new Alarm(this.#clock, false, () => this.#tick())
   }
@@ -162,7 +161,7 @@ export class Membership implements AsyncDisposable {
     await this.#lastBeat
     const until = this.#clock.now() + this.#options.leaseMs
     if (this.#pool.state().closed) {
-      while (this.#isOpen() && this.#clock.now() < until) await this.#pause(this.#beatMs / SAMPLES_PER_BEAT)
+      while (this.#open() > 0 && this.#clock.now() < until) await this.#pause(this.#beatMs / SAMPLES_PER_BEAT)
     } else {
       await Promise.race([this.#resize(this.#options.floor), this.#pause(this.#options.leaseMs)])
     }
@@ -180,7 +179,7 @@ export class Membership implements AsyncDisposable {
     // Before anything else: a process that stood still for longer than its lease has more than it may.
     if (now >= this.#deadline) this.#fallBack()
     const state = this.#pool.state()
-    if (state.closed && !this.#isOpen()) {
+    if (state.closed && this.#open() === 0) {
       void this.leave()
       return
     }
@@ -190,9 +189,14 @@ export class Membership implements AsyncDisposable {
     this.#alarm.set(now + this.#beatMs / SAMPLES_PER_BEAT)
   }
 
-  #isOpen(): boolean {
+  #open(): number {
     const { connections, opening, closing } = this.#pool.state()
-    return connections + opening + closing > 0
+    return connections + opening + closing
+  }
+
+  // What may be open at this moment, at the most: more than the share as long as callers hold a surplus.
+  #held(): number {
+    return Math.max(this.#share, this.#open())
   }
 
   // One beat. Returns what it failed with.
@@ -234,7 +238,7 @@ export class Membership implements AsyncDisposable {
     const demand = this.#demand.upTo(budget)
     const wanted = this.#target(demand)
     if (wanted < this.#share) void this.#resize(wanted)
-    const held = this.#isJoined ? this.#open : 0
+    const held = this.#isJoined ? this.#held() : 0
     const sequence = ++this.#sequence
     return { protocol: PROTOCOL, id: this.id, sequence, budget, leaseMs, floor, weight, demand, held, wanted }
   }
@@ -243,9 +247,11 @@ export class Membership implements AsyncDisposable {
   #canMove(): boolean {
     const others = this.#members.filter(({ id, isAbsent }) => id !== this.id && !isAbsent)
     const demand = this.#demand.upTo(this.#options.budget)
+    const isOneShort = others.some((each) => Math.max(each.demand, each.floor) > each.share)
+    // Of what callers gave back of a surplus the others have not heard yet.
+    if (this.#claim > this.#held()) return isOneShort
     if (demand > this.#share) return others.some((each) => each.share > Math.max(each.demand, each.floor))
-    const hasSpare = this.#share > Math.max(demand, this.#options.floor)
-    return hasSpare && others.some((each) => each.demand > each.share)
+    return this.#share > Math.max(demand, this.#options.floor) && isOneShort
   }
 
   // What this member should have, by what was last heard of the others.
@@ -274,7 +280,7 @@ export class Membership implements AsyncDisposable {
     void this.#resize(Math.min(share, target))
     const isFree = members.reduce((sum, each) => sum + each.share, 0) < this.#options.budget
     // What is free, or can be given back, does not wait for the next beat.
-    const isSoon = target < share ? this.#isSettled() : target > share && isFree
+    const isSoon = target < share ? this.#held() < share : target > share && isFree
     this.#beatIn(isSoon ? this.#beatMs / 4 : this.#beatMs)
   }
 
@@ -288,26 +294,21 @@ export class Membership implements AsyncDisposable {
   // The lease is over, or nearly: nobody keeps more than the floor for this member.
   #fallBack(): void {
     if (this.#share > this.#options.floor) void this.#resize(this.#options.floor)
-    else if (this.#isSettled()) this.#claim = Math.min(this.#claim, this.#share)
-  }
-
-  #isSettled(): boolean {
-    return this.#open === this.#share
+    else this.#claim = Math.min(this.#claim, this.#held())
   }
 
   // Resolves once the surplus is closed.
   async #resize(share: number): Promise<void> {
-    if (share === this.#share && this.#isSettled() && this.#resizes > 0) return
+    if (share === this.#share && this.#resizes > 0) return
     const resize = ++this.#resizes
     this.#share = share
-    this.#open = Math.max(this.#open, share)
+    const hasSurplus = this.#open() > share
     try {
       await this.#pool.resize({ maxSize: share, minIdle: Math.min(this.#minIdle, share) })
     } catch {
       // Closed: it opens nothing more.
     }
-    if (resize !== this.#resizes || this.#isSettled()) return
-    this.#open = share
+    if (resize !== this.#resizes || !hasSurplus) return
     // Whoever is short waits for this news.
     this.#nextBeatAt = this.#clock.now()
     if (this.#isJoined && !this.#isStopped) this.#alarm.set(this.#clock.now())

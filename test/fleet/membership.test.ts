@@ -100,7 +100,7 @@ async function two(callers: number) {
   const a = await begin()
   const b = await begin()
   await clock.advance(3 * BEAT)
-  return { clock, a, b, held: await hold(a, callers) }
+  return { clock, begin, a, b, held: await hold(a, callers) }
 }
 
 const sharesOf = (processes: Process[]): number[] => processes.map(({ membership }) => membership.share)
@@ -231,6 +231,41 @@ test('an answer that is lost gives nothing out twice', async () => {
   a.network.mode = 'open'
   await clock.advance(4 * BEAT)
   expect([wanting.length, ...sharesOf([a, b])]).toEqual([9, 9, 1])
+})
+
+test('each part of a surplus goes to those who are short as it comes back, and does not wait for the last of it', async () => {
+  const { clock, a, b, held } = await two(30)
+  await clock.advance(3 * BEAT)
+  expect(sharesOf([a, b])).toEqual([9, 1])
+  await hold(b, 30)
+  await clock.advance(3 * BEAT)
+  expect([...sharesOf([a, b]), openIn([a, b])]).toEqual([5, 1, 10])
+  for (const open of [8, 7]) {
+    held.pop()?.release()
+    await clock.advance(BEAT / 2)
+    expect(a.network.beats.at(-1)?.held).toBe(open)
+  }
+  await clock.advance(BEAT)
+  expect([...sharesOf([a, b]), openIn([a, b])]).toEqual([5, 3, 10])
+})
+
+test.each([0, 0.25, 0.5, 0.75])('one that waits for its floor is short, too (phase %s)', async (phase) => {
+  const { clock, begin, a, b, held } = await two(9)
+  await clock.advance(3 * BEAT)
+  expect(sharesOf([a, b])).toEqual([9, 1])
+  const heard: (number | undefined)[] = []
+  for (const at of [2, 2.5])
+    clock.setTimeout(
+      () => {
+        held.pop()?.release()
+        clock.setTimeout(() => heard.push(a.network.beats.at(-1)?.held), BEAT / 2)
+      },
+      (at + phase) * BEAT,
+    )
+  const c = await begin({ floor: 2 })
+  await clock.advance(BEAT)
+  expect(heard).toEqual([8, 7])
+  expect(sharesOf([a, b, c])).toEqual([7, 1, 2])
 })
 
 test('a beat that was on its way when its lease ended does not take back what others have been given', async () => {
