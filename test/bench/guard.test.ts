@@ -39,7 +39,7 @@ gc()
 const perWaiter = (process.memoryUsage().heapUsed - before) / waits.length
 const errors = Array.from({ length: 20_000 })
 const late = new Pool(manager, { maxSize: 1, acquireTimeoutMs: 100 })
-const last = await late.acquire()
+let last = await late.acquire()
 await Promise.all(errors.map((_, n) => late.acquire().catch((error) => void (errors[n] = error))))
 gc()
 const withErrors = process.memoryUsage().heapUsed
@@ -47,7 +47,15 @@ const seen = errors.every((error) => error.code === 'ACQUIRE_TIMEOUT')
 errors.length = 0
 gc()
 const perTimeout = (withErrors - process.memoryUsage().heapUsed) / 20_000
-console.log(JSON.stringify({ ratio: best.ours / best.bare, bytes, perWaiter, perTimeout, seen, held: [held, last].length }))
+const withNone = process.memoryUsage().heapUsed
+for (let priority = 1; priority <= 20_000; priority++) {
+  const next = late.acquire({ priority })
+  last.release()
+  last = await next
+}
+gc()
+const perPriority = (process.memoryUsage().heapUsed - withNone) / 20_000
+console.log(JSON.stringify({ ratio: best.ours / best.bare, bytes, perWaiter, perTimeout, perPriority, seen, held: [held, last].length }))
 process.exit()
 `
 
@@ -58,13 +66,16 @@ test('a checkout allocates no more than it does, and costs no more beside a bare
     { encoding: 'utf8', timeout: 60_000 },
   )
   expect(stderr).toBe('')
-  const { seen, ratio, bytes, perWaiter, perTimeout } = JSON.parse(stdout) as Record<string, number | boolean>
-  console.log({ ratio, bytes, perWaiter, perTimeout })
+  const { seen, ...figures } = JSON.parse(stdout) as Record<string, number | boolean>
+  const { ratio, bytes, perWaiter, perTimeout, perPriority } = figures
+  console.log(figures)
   expect(seen).toBe(true)
   expect(bytes).toBeLessThan(350)
   expect(perWaiter).toBeLessThan(390)
   // The error of each: its text is one for all.
   expect(perTimeout).toBeLessThan(200)
+  // Of a priority that nobody waits with any more nothing is kept.
+  expect(perPriority).toBeLessThan(20)
   expect(ratio).toBeLessThan(6)
 }, 70_000)
 
