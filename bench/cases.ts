@@ -82,8 +82,8 @@ const aborts = (order: 'newest first' | 'at random'): Case => ({
   unit: '×',
   goal: 1.5,
   absolute: true,
-  pools: ['cenote'],
-  run: async () => {
+  pools: ['bare', 'cenote'],
+  run: async (name) => {
     const count = 100_000
     const reason = new Error('gone')
     const ratios: number[] = []
@@ -94,9 +94,11 @@ const aborts = (order: 'newest first' | 'at random'): Case => ({
         hasBroken: () => false,
         close: () => {},
       })
+      const wait = (signal: AbortSignal): Promise<unknown> =>
+        name === 'bare' ? abortOf(signal) : pool.acquire({ signal })
       const controllers = Array.from({ length: count }, () => new AbortController())
       const queueing = performance.now()
-      const waits = controllers.map(({ signal }) => pool.acquire({ signal }).catch(() => {}))
+      const waits = controllers.map(({ signal }) => wait(signal).catch(() => {}))
       const queueMs = performance.now() - queueing
       if (order === 'newest first') controllers.reverse()
       else for (let n = count - 1; n > 0; n--) swap(controllers, n, Math.floor(Math.random() * n))
@@ -109,6 +111,11 @@ const aborts = (order: 'newest first' | 'at random'): Case => ({
     return median(ratios)
   },
 })
+
+// The least that a caller with a signal can be: a promise and a listener.
+function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+}
 
 /** The names of the cases, as the command line takes them. */
 export const CASE_NAMES = [
@@ -198,8 +205,8 @@ export const CASES: Readonly<Record<CaseName, Case>> = {
     unit: '×',
     goal: 1.25,
     absolute: true,
-    pools: ['cenote'],
-    run: async () => {
+    pools: ['bare', 'cenote'],
+    run: async (name) => {
       const pool = new Pool({
         connect: async () => ({}),
         isValid: () => true,
@@ -207,11 +214,21 @@ export const CASES: Readonly<Record<CaseName, Case>> = {
         close: () => {},
       })
       const work = async (): Promise<number> => 1
+      // The least that it can be.
+      const around = async <T>(fn: (connection: object) => Promise<T>): Promise<T> => {
+        const lease = await pool.acquire()
+        try {
+          return await fn(lease.connection)
+        } finally {
+          lease.release()
+        }
+      }
+      const runner = name === 'bare' ? { run: around } : pool
       const ratios: number[] = []
       for (let round = 0; round < 9; round++) {
         const [byRun, byHand] = [
           await perOperation(20_000, async () => {
-            for (let n = 0; n < 20_000; n++) await pool.run(work)
+            for (let n = 0; n < 20_000; n++) await runner.run(work)
           }),
           await perOperation(20_000, async () => {
             for (let n = 0; n < 20_000; n++) {

@@ -46,7 +46,7 @@ export type PoolName = (typeof POOL_NAMES)[number]
 
 /** How each is set up beside its size. */
 export const SETTINGS: Readonly<Record<PoolName, string>> = {
-  bare: 'a list of free connections and a list of resolvers: no health, no time, no statistics',
+  bare: 'a list of free connections and a list of resolvers: no health, no time, no statistics; of an abort, a promise and a listener; of `run`, an async function of five lines around acquire, try and release',
   cenote: 'defaults',
   'generic-pool': '`testOnBorrow` with a `validate` that looks at a flag, `acquireTimeoutMillis` 30,000',
   tarn: '`validate` that looks at a flag, `acquireTimeoutMillis` 30,000',

@@ -2,84 +2,68 @@
 // costs more to leave the longer its list has grown.
 
 /** One caller's interest in a signal. */
-export interface SignalWatch {
-  /** Leaves the signal. Does nothing the second time. */
-  end(): void
+export class Watch<W> {
+  readonly signal: AbortSignal
+  readonly watcher: W
+  /** Those on one signal are a ring, whose first is the one that came first. Undefined: it has ended. */
+  previous: Watch<W> | undefined = this
+  next: Watch<W> | undefined = this
+
+  constructor(signal: AbortSignal, watcher: W) {
+    this.signal = signal
+    this.watcher = watcher
+  }
 }
 
 /** The signals that callers of one pool wait on. */
-export class Signals {
-  // Only those that somebody waits on.
-  readonly #groups = new Map<AbortSignal, Group>()
-
-  /** Calls `onAbort` once with the signal's reason when it aborts, unless the watch was ended. */
-  watch(signal: AbortSignal, onAbort: (reason: unknown) => void): SignalWatch {
-    let group = this.#groups.get(signal)
-    if (group === undefined) {
-      group = new Group(signal, this.#groups)
-      this.#groups.set(signal, group)
+export class Signals<W> {
+  // The first watch of each signal that somebody waits on.
+  readonly #firsts = new Map<AbortSignal, Watch<W>>()
+  readonly #tell: (watcher: W, reason: unknown) => void
+  // One for all signals. An object with handleEvent would be called by way of an async function: a promise for each abort.
+  readonly #onAbort = ({ target }: Event): void => {
+    const signal = target as AbortSignal
+    for (let first = this.#firsts.get(signal); first !== undefined; first = this.#firsts.get(signal)) {
+      this.end(first)
+      this.#tell(first.watcher, signal.reason)
     }
-    return group.add(onAbort)
-  }
-}
-
-// Its watches are a list and no set: most signals have one, for which a set would be larger than all the rest.
-class Group {
-  readonly #signal: AbortSignal
-  readonly #groups: Map<AbortSignal, Group>
-  #first: Watch | undefined = undefined
-  #last: Watch | undefined = undefined
-
-  constructor(signal: AbortSignal, groups: Map<AbortSignal, Group>) {
-    this.#signal = signal
-    this.#groups = groups
   }
 
-  add(onAbort: (reason: unknown) => void): Watch {
-    const watch = new Watch(this, onAbort)
-    const last = this.#last
-    this.#last = watch
-    watch.previous = last
-    if (last !== undefined) last.next = watch
-    else {
-      this.#first = watch
-      this.#signal.addEventListener('abort', this)
+  /** `tell` is called once with each watcher whose signal aborts, and the reason. */
+  constructor(tell: (watcher: W, reason: unknown) => void) {
+    this.#tell = tell
+  }
+
+  /** Watches a signal that has not aborted. */
+  watch(signal: AbortSignal, watcher: W): Watch<W> {
+    const watch = new Watch(signal, watcher)
+    const first = this.#firsts.get(signal)
+    if (first === undefined) {
+      this.#firsts.set(signal, watch)
+      signal.addEventListener('abort', this.#onAbort)
+    } else {
+      const last = first.previous as Watch<W>
+      last.next = watch
+      watch.previous = last
+      watch.next = first
+      first.previous = watch
     }
     return watch
   }
 
-  remove({ previous, next }: Watch): void {
-    if (previous === undefined) this.#first = next
-    else previous.next = next
-    if (next === undefined) this.#last = previous
-    else next.previous = previous
-    if (this.#first !== undefined) return
-    this.#signal.removeEventListener('abort', this)
-    this.#groups.delete(this.#signal)
-  }
-
-  handleEvent(): void {
-    for (let watch = this.#first; watch !== undefined; watch = this.#first) {
-      watch.end()
-      watch.onAbort(this.#signal.reason)
+  /** Leaves the signal. Does nothing the second time. */
+  end(watch: Watch<W>): void {
+    const { signal, previous, next } = watch
+    if (previous === undefined || next === undefined) return
+    watch.previous = undefined
+    watch.next = undefined
+    if (next === watch) {
+      this.#firsts.delete(signal)
+      signal.removeEventListener('abort', this.#onAbort)
+      return
     }
-  }
-}
-
-class Watch implements SignalWatch {
-  readonly onAbort: (reason: unknown) => void
-  previous: Watch | undefined = undefined
-  next: Watch | undefined = undefined
-  #group: Group | undefined
-
-  constructor(group: Group, onAbort: (reason: unknown) => void) {
-    this.#group = group
-    this.onAbort = onAbort
-  }
-
-  end(): void {
-    const group = this.#group
-    this.#group = undefined
-    group?.remove(this)
+    previous.next = next
+    next.previous = previous
+    if (this.#firsts.get(signal) === watch) this.#firsts.set(signal, next)
   }
 }

@@ -47,7 +47,7 @@ export class Queue<C> {
   readonly #events: Events
   readonly #context: QueueContext
   readonly #waiters: Waiters<C>
-  readonly #signals: Signals = new Signals()
+  readonly #signals: Signals<Waiter<C>> = new Signals((waiter, reason) => this.#abort(waiter, reason))
   // Keeps the process alive while somebody waits, also without a deadline.
   readonly #deadline: Alarm
   readonly #overload: Overload | undefined
@@ -181,7 +181,7 @@ export class Queue<C> {
 
   #heed(signal: AbortSignal, waiter: Waiter<C>): void {
     if (signal.aborted) this.#abort(waiter, signal.reason)
-    else waiter.watch = this.#signals.watch(signal, (reason) => this.#abort(waiter, reason))
+    else waiter.watch = this.#signals.watch(signal, waiter)
   }
 
   #abort(waiter: Waiter<C>, reason: unknown): void {
@@ -193,7 +193,7 @@ export class Queue<C> {
 
   #leave(waiter: Waiter<C>): void {
     this.#waiters.remove(waiter)
-    waiter.watch?.end()
+    if (waiter.watch !== undefined) this.#signals.end(waiter.watch)
     if (this.#waiters.size > 0) return
     this.#deadline.clear()
     this.#overload?.drained()

@@ -1,4 +1,4 @@
-import type { SignalWatch } from './abort.ts'
+import type { Watch } from './abort.ts'
 import type { HeapItem } from './heap.ts'
 import type { Lease } from './lease.ts'
 import type { LineItem } from './line.ts'
@@ -14,7 +14,7 @@ export class Waiter<C> implements HeapItem, LineItem {
   priority = 0
   /** How many plain callers had ever come when it did: its place among them. */
   plainBefore = 0
-  watch: SignalWatch | undefined = undefined
+  watch: Watch<Waiter<C>> | undefined = undefined
   /** Holds the stack of its acquire, where leaks are looked for. */
   trace: Error | undefined = undefined
   /** -1: it does not wait. */

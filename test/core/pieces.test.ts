@@ -1,7 +1,7 @@
 // The smallest pieces of the core by themselves, at their very limits.
 import { expect, test } from 'vitest'
 
-import { Signals } from '../../src/core/abort.ts'
+import { Signals, type Watch } from '../../src/core/abort.ts'
 import { Alarm } from '../../src/core/alarm.ts'
 import { Calls, TimeLimitError } from '../../src/core/calls.ts'
 import { Events } from '../../src/core/events.ts'
@@ -257,18 +257,16 @@ test('slots: all that are in use are counted, and a visit ends where the next on
 })
 
 test('signals: each caller is told once, in the order in which they came, whoever has left', () => {
-  const signals = new Signals()
-  const controller = new AbortController()
   const told: string[] = []
-  const watches = ['a', 'b', 'c', 'd', 'e'].map((name) =>
-    signals.watch(controller.signal, (reason) => void told.push(`${name} ${String(reason)}`)),
-  )
+  const signals = new Signals<string>((name, reason) => told.push(`${name} ${String(reason)}`))
+  const controller = new AbortController()
+  const watches = ['a', 'b', 'c', 'd', 'e'].map((name) => signals.watch(controller.signal, name))
   // From the middle, from the end, from the front, and one twice.
-  for (const place of [1, 4, 0, 1]) watches[place]?.end()
-  signals.watch(controller.signal, () => void told.push('f'))
+  for (const place of [1, 4, 0, 1]) signals.end(watches[place] as Watch<string>)
+  signals.watch(controller.signal, 'f')
   controller.abort('why')
-  expect(told).toEqual(['c why', 'd why', 'f'])
-  for (const watch of watches) watch.end()
+  expect(told).toEqual(['c why', 'd why', 'f why'])
+  for (const watch of watches) signals.end(watch)
 })
 
 test('a lease that was given back has no connection', async () => {
