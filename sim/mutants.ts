@@ -133,7 +133,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a signal keeps the listener of every acquire',
     seenIn: 'undici #3157, nodejs #52635',
     file: 'queue.ts',
-    from: 'waiter.watch?.end()',
+    from: 'if (waiter.watch !== undefined) this.#signals.end(waiter.watch)',
     to: '',
   },
   {
