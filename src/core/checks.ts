@@ -39,9 +39,9 @@ export class Checks<C> {
     this.#on = on
   }
 
-  /** Asks isValid. `suspicion`: since another connection failed its check. */
-  validate(slot: Slot<C>, purpose: 'checkout' | 'background' | 'suspicion'): void {
-    if (purpose !== 'suspicion' && slot.state !== SlotState.checking) this.#parts.slots.check(slot)
+  /** Asks isValid. `isDoubted`: only since another connection failed its check. */
+  validate(slot: Slot<C>, isDoubted = false): void {
+    if (slot.state !== SlotState.checking && slot.state !== SlotState.suspect) this.#parts.slots.check(slot)
     const startedTick = this.#parts.slots.tick()
     const startedAt = this.#parts.calls.clock.now()
     const controller = new AbortController()
@@ -59,7 +59,7 @@ export class Checks<C> {
         this.#parts.reports.failure('CHECK_FAILED', `isValid of connection ${slot.id}`, outcome.error)
       this.#on.refused(slot, 'invalid')
       const isSilent = !outcome.ok && outcome.error instanceof TimeLimitError
-      if (purpose !== 'suspicion') this.#suspectOthers(startedTick, isSilent)
+      if (!isDoubted) this.#suspectOthers(startedTick, isSilent)
       this.#on.done()
     }
     this.call(slot, 'isValid', run, done, controller)
@@ -183,8 +183,7 @@ export class Checks<C> {
     for (const slot of this.#parts.slots.idleSlots()) {
       if (slot.checkedTick > since) continue
       if (isSilent) this.#parts.slots.suspect(slot)
-      else this.#parts.slots.check(slot)
-      this.validate(slot, 'suspicion')
+      this.validate(slot, true)
     }
   }
 }

@@ -99,10 +99,7 @@ export class Circulation<C> implements Parts<C> {
     })
     this.#housekeeping = new Housekeeping(this, {
       close: (slot, reason) => this.closer.close(slot, reason),
-      check: (slot) => {
-        this.slots.check(slot)
-        this.#checks.validate(slot, 'background')
-      },
+      check: (slot) => this.#checks.validate(slot),
       done: () => this.refill(),
     })
     const { leakThresholdMs, reclaimAbandoned } = options
@@ -242,7 +239,7 @@ export class Circulation<C> implements Parts<C> {
       const now = this.options.clock.now()
       const reason = this.#unfit(slot, now)
       if (reason !== undefined) this.closer.close(slot, reason)
-      else if (this.#fitness.needsCheck(slot, now)) this.#checks.validate(slot, 'checkout')
+      else if (this.#fitness.needsCheck(slot, now)) this.#checks.validate(slot)
       else this.#prepare(slot, now)
     }
     this.connector.openWanted()
@@ -331,7 +328,7 @@ export class Circulation<C> implements Parts<C> {
     if (this.paused || this.queue.size === 0) return this.#rest(slot)
     if (isProven || !this.options.testOnCheckOut || this.options.validationBypassMs > 0)
       return this.#prepare(slot, now)
-    this.#checks.validate(slot, 'checkout')
+    this.#checks.validate(slot)
   }
 
   #rest(slot: Slot<C>): void {
@@ -354,7 +351,7 @@ export class Circulation<C> implements Parts<C> {
   #deliver(slot: Slot<C>, now: number): void {
     const waiter = this.paused ? undefined : this.queue.next(now)
     if (waiter === undefined) return this.#rest(slot)
-    if (slot.checkedTick < waiter.freshSince) return this.#checks.validate(slot, 'checkout')
+    if (slot.checkedTick < waiter.freshSince) return this.#checks.validate(slot)
     const waitMs = Math.max(0, now - waiter.queuedAt)
     this.queue.serve(waiter, this.#lease(slot, now, waiter.trace, waitMs), waitMs)
   }

@@ -427,3 +427,13 @@ test('tryAcquire honours a synchronous beforeAcquire and gives nothing for one t
   expect(pool.tryAcquire()).toBeUndefined()
   expect(pool.state().statistics.closed.hook).toBe(1)
 })
+
+test('tryAcquire asks one connection whose hook waits, and not all that are idle', async () => {
+  let asked = 0
+  const { pool } = make({ maxSize: 2, beforeAcquire: async () => void asked++ })
+  const leases = [await pool.acquire(), await pool.acquire()]
+  for (const lease of leases) lease.release()
+  asked = 0
+  expect(pool.tryAcquire()).toBeUndefined()
+  expect(asked).toBe(1)
+})

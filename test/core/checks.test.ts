@@ -75,6 +75,29 @@ test('while suspects of a silent server are checked, a caller gets a new connect
   }
 })
 
+test('a caller who times out while suspects are checked waited for a check', async () => {
+  const { manager, clock, pool } = await idle(3, { validationTimeoutMs: 50 })
+  manager.closes.push('never')
+  manager.answer = never
+  const waiting = pool.acquire({ timeoutMs: 80 }).catch((error: unknown) => error)
+  await clock.advance(80)
+  expect(manager.asked).toEqual([1, 2, 3])
+  expect(await waiting).toMatchObject({ phase: 'check' })
+})
+
+test('a reset is no check: where each checkout has one, the next caller waits for it', async () => {
+  for (const reset of [() => {}, async () => {}]) {
+    const { manager, pool } = await idle(1)
+    Object.assign(manager, { reset })
+    const lease = await pool.acquire()
+    expect(manager.asked).toEqual([1])
+    const next = pool.acquire()
+    lease.release()
+    ;(await next).release()
+    expect(manager.asked).toEqual([1, 1])
+  }
+})
+
 test('one failed check has all others checked, once each: those neither that passed since, nor for the failure of another', async () => {
   const { manager, pool } = await idle(4)
   const gates = new Map<number, PromiseWithResolvers<boolean>>()
@@ -154,6 +177,16 @@ test('a connection that a hook refuses is replaced at once, while its own close 
     expect(errors).toEqual([])
     lease.release()
   }
+})
+
+test('an idle connection that is lost is replaced at once, while its own close takes its time', async () => {
+  const { pool, manager } = make({ minIdle: 1, maxSize: 2 })
+  await settle()
+  manager.closes.push('never')
+  const [first] = manager.connections
+  first?.lost()
+  await settle()
+  expect(pool.state()).toMatchObject({ closing: 1, idle: 1 })
 })
 
 test('a reset or an afterRelease that fails is reported as a hook, one that takes too long by its name', async () => {

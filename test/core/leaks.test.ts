@@ -38,6 +38,16 @@ test('the stack of a leak is deep enough to leave the pool and its tracers, and 
   }
 })
 
+test('a lease of tryAcquire has its stack too', async () => {
+  const { pool, clock } = make({ maxSize: 1, leakThresholdMs: 100 })
+  const leaked = heard('leak')
+  ;(await pool.acquire()).release()
+  const tried = within(5, () => pool.tryAcquire())
+  await clock.advance(100)
+  tried?.release()
+  expect(leaked).toMatchObject([{ stack: expect.stringContaining('within') }])
+})
+
 test('however many leases come and go, the time of the first is what is waited for', async () => {
   class Counting extends VirtualClock {
     set = 0

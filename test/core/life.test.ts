@@ -265,8 +265,18 @@ test('promise 22: housekeeping timers never keep a process alive, a waiting acqu
   const waiting = pool.acquire({ timeoutMs: Infinity })
   expect(clock.refTimers).toBe(1)
   lease.release()
-  ;(await waiting).release()
+  const served = await waiting
   expect(clock.refTimers).toBe(0)
+  // Nor does one that was served within its call, or one that has timed out.
+  const late = pool.acquire({ timeoutMs: 10 }).catch(() => {})
+  await clock.advance(10)
+  await late
+  expect(clock.refTimers).toBe(0)
+  served.release()
+  const hooked = make({ beforeAcquire: () => true })
+  ;(await hooked.pool.acquire()).release()
+  ;(await hooked.pool.acquire()).release()
+  expect(hooked.clock.refTimers).toBe(0)
 })
 
 test('promise 22: however many wait, there is one timer for their deadlines', async () => {
