@@ -1,6 +1,6 @@
 // How near a pool can come to a bare array: the least code that still keeps what each checkout is promised, beside the
 // array and this pool, in turns in one process. Run it with --expose-gc.
-import { bytesPerWaiter, loop } from './cases.ts'
+import { bytesPerWaiter, loop, serve } from './cases.ts'
 import { median } from './median.ts'
 import { type BenchPool, makePool, Queue } from './pools.ts'
 
@@ -94,9 +94,16 @@ const pools: Readonly<Record<string, BenchPool<unknown>>> = {
   cenote: await makePool('cenote', 10),
 }
 
-const cases: Readonly<Record<string, (it: BenchPool<unknown>) => Promise<unknown>>> = {
-  'acquire + release, a connection idle': (it) => loop(it, 20_000),
-  '1,000 callers on 10 connections': (it) => Promise.all(Array.from({ length: 1_000 }, () => loop(it, 20))),
+const timed = async (work: () => Promise<unknown>): Promise<number> => {
+  const startedAt = performance.now()
+  await work()
+  return performance.now() - startedAt
+}
+const cases: Readonly<Record<string, (it: BenchPool<unknown>) => Promise<number>>> = {
+  'acquire + release, a connection idle': (it) => timed(() => loop(it, 20_000)),
+  '1,000 callers on 10 connections': (it) =>
+    timed(() => Promise.all(Array.from({ length: 1_000 }, () => loop(it, 20)))),
+  '100,000 waiters served': (it) => serve(it, 100_000),
 }
 
 const table: Record<string, Record<string, string>> = {}
@@ -104,9 +111,8 @@ for (const [title, run] of Object.entries(cases)) {
   const times: Record<string, number[]> = { bare: [], floor: [], cenote: [] }
   for (let round = 0; round < ROUNDS + 5; round++) {
     for (const [name, it] of Object.entries(pools)) {
-      const startedAt = performance.now()
-      await run(it)
-      if (round >= 5) times[name]?.push(performance.now() - startedAt)
+      const took = await run(it)
+      if (round >= 5) times[name]?.push(took)
     }
   }
   const limit = median(times['bare'] ?? [])
