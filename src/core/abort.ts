@@ -8,6 +8,8 @@ export class Watch<W> {
   /** Those on one signal are a ring, whose first is the one that came first. Undefined: it has ended. */
   previous: Watch<W> | undefined = this
   next: Watch<W> | undefined = this
+  /** What listens to the signal; the first has it. */
+  listener: (() => void) | undefined = undefined
 
   constructor(signal: AbortSignal, watcher: W) {
     this.signal = signal
@@ -20,15 +22,6 @@ export class Signals<W> {
   // The first watch of each signal that somebody waits on.
   readonly #firsts = new Map<AbortSignal, Watch<W>>()
   readonly #tell: (watcher: W, reason: unknown) => void
-  // One for all signals. An object with handleEvent would be called by way of an async function: a promise for each abort.
-  readonly #onAbort = ({ target }: Event): void => {
-    const signal = target as AbortSignal
-    for (let first = this.#firsts.get(signal); first !== undefined; first = this.#firsts.get(signal)) {
-      this.end(first)
-      this.#tell(first.watcher, signal.reason)
-    }
-  }
-
   /** `tell` is called once with each watcher whose signal aborts, and the reason. */
   constructor(tell: (watcher: W, reason: unknown) => void) {
     this.#tell = tell
@@ -40,7 +33,10 @@ export class Signals<W> {
     const first = this.#firsts.get(signal)
     if (first === undefined) {
       this.#firsts.set(signal, watch)
-      signal.addEventListener('abort', this.#onAbort)
+      // An object with handleEvent would be called by way of an async function: a promise for each abort. Nor is it one for all
+      // signals: the target of the event need not be what the caller gave, which may be a proxy.
+      watch.listener = () => this.#aborted(signal)
+      signal.addEventListener('abort', watch.listener)
     } else {
       const last = first.previous as Watch<W>
       last.next = watch
@@ -53,17 +49,27 @@ export class Signals<W> {
 
   /** Leaves the signal. Does nothing the second time. */
   end(watch: Watch<W>): void {
-    const { signal, previous, next } = watch
+    const { signal, listener, previous, next } = watch
     if (previous === undefined || next === undefined) return
     watch.previous = undefined
     watch.next = undefined
-    if (next === watch) {
-      this.#firsts.delete(signal)
-      signal.removeEventListener('abort', this.#onAbort)
-      return
-    }
+    watch.listener = undefined
     previous.next = next
     next.previous = previous
-    if (this.#firsts.get(signal) === watch) this.#firsts.set(signal, next)
+    if (listener === undefined) return
+    if (next === watch) {
+      this.#firsts.delete(signal)
+      signal.removeEventListener('abort', listener)
+    } else {
+      this.#firsts.set(signal, next)
+      next.listener = listener
+    }
+  }
+
+  #aborted(signal: AbortSignal): void {
+    for (let first = this.#firsts.get(signal); first !== undefined; first = this.#firsts.get(signal)) {
+      this.end(first)
+      this.#tell(first.watcher, signal.reason)
+    }
   }
 }

@@ -223,6 +223,22 @@ test('promise 4: an abort rejects at once with the reason and leaves no listener
   lease.release()
 })
 
+test('promise 4: a signal by way of a proxy, the target of whose events is another, is heard too', async () => {
+  const { pool } = make({ maxSize: 1 })
+  const lease = await pool.acquire()
+  const controller = new AbortController()
+  const signal = new Proxy(controller.signal, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+  const waiting = [pool.acquire({ signal }), pool.acquire({ signal })]
+  controller.abort('why')
+  for (const each of waiting) await expect(each).rejects.toBe('why')
+  lease.release()
+})
+
 test('promise 5: cancelling an acquire neither cancels nor loses the connect', async () => {
   const { pool, manager } = make({ maxSize: 1 })
   const gate = Promise.withResolvers<void>()
