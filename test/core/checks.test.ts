@@ -189,6 +189,15 @@ test('an idle connection that is lost is replaced at once, while its own close t
   expect(pool.state()).toMatchObject({ closing: 1, idle: 1 })
 })
 
+test('a hook that answers at once may close the pool: its connection is closed once, and nobody gets it', async () => {
+  const { pool, manager, errors } = make({ maxSize: 1, beforeAcquire: () => void closing.push(pool.close()) })
+  const closing: Promise<unknown>[] = []
+  await expect(pool.acquire()).rejects.toMatchObject({ code: 'POOL_CLOSED' })
+  await Promise.all(closing)
+  expect([manager.calls.close, manager.open, errors]).toEqual([1, 0, []])
+  expect(pool.state()).toMatchObject({ connections: 0, closing: 0 })
+})
+
 test('a reset or an afterRelease that fails is reported as a hook, one that takes too long by its name', async () => {
   class Resetting extends ScriptedManager {
     reset(): Promise<void> {
