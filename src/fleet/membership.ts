@@ -247,10 +247,11 @@ export class Membership implements AsyncDisposable {
   #canMove(): boolean {
     const others = this.#members.filter(({ id, isAbsent }) => id !== this.id && !isAbsent)
     const demand = this.#demand.upTo(this.#options.budget)
-    const isOneShort = others.some((each) => Math.max(each.demand, each.floor) > each.share)
+    const need = (each: Claimant): number => Math.max(each.demand, each.floor)
+    const isOneShort = others.some((each) => need(each) > each.share)
     // Of what callers gave back of a surplus the others have not heard yet.
     if (this.#claim > this.#held()) return isOneShort
-    if (demand > this.#share) return others.some((each) => each.share > Math.max(each.demand, each.floor))
+    if (demand > this.#share) return others.some((each) => each.share > need(each))
     return this.#share > Math.max(demand, this.#options.floor) && isOneShort
   }
 
@@ -299,7 +300,7 @@ export class Membership implements AsyncDisposable {
 
   // Resolves once the surplus is closed.
   async #resize(share: number): Promise<void> {
-    if (share === this.#share && this.#resizes > 0) return
+    if (share === this.#share && this.#held() === share && this.#resizes > 0) return
     const resize = ++this.#resizes
     this.#share = share
     const hasSurplus = this.#open() > share

@@ -268,6 +268,20 @@ test.each([0, 0.25, 0.5, 0.75])('one that waits for its floor is short, too (pha
   expect(sharesOf([a, b, c])).toEqual([7, 1, 2])
 })
 
+test('one that leaves waits for a surplus that callers hold, also where its share is its floor already', async () => {
+  const { clock, a, b, held } = await two(9)
+  await clock.advance(3 * BEAT)
+  a.network.mode = 'fails'
+  await clock.advance(LEASE)
+  expect([...sharesOf([a, b]), openIn([a])]).toEqual([1, 9, 9])
+  a.network.mode = 'open'
+  const leaving = a.membership.leave()
+  await clock.advance(BEAT)
+  expect(await isSettled(leaving)).toBe(false)
+  for (const lease of held.splice(0)) lease.release()
+  expect(await isSettled(leaving)).toBe(true)
+})
+
 test('a beat that was on its way when its lease ended does not take back what others have been given', async () => {
   const { clock, a, b, held } = await two(30)
   await clock.advance(3 * BEAT)
