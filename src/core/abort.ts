@@ -22,6 +22,7 @@ export class Signals<W> {
   // The first watch of each signal that somebody waits on.
   readonly #firsts = new Map<AbortSignal, Watch<W>>()
   readonly #tell: (watcher: W, reason: unknown) => void
+
   /** `tell` is called once with each watcher whose signal aborts, and the reason. */
   constructor(tell: (watcher: W, reason: unknown) => void) {
     this.#tell = tell
@@ -51,11 +52,12 @@ export class Signals<W> {
   end(watch: Watch<W>): void {
     const { signal, listener, previous, next } = watch
     if (previous === undefined || next === undefined) return
+    previous.next = next
+    next.previous = previous
+    // After that, as the last one is its own neighbour.
     watch.previous = undefined
     watch.next = undefined
     watch.listener = undefined
-    previous.next = next
-    next.previous = previous
     if (listener === undefined) return
     if (next === watch) {
       this.#firsts.delete(signal)

@@ -263,10 +263,11 @@ test('signals: each caller is told once, in the order in which they came, whoeve
   const watches = ['a', 'b', 'c', 'd', 'e'].map((name) => signals.watch(controller.signal, name))
   // From the middle, from the end, from the front, and one twice.
   for (const place of [1, 4, 0, 1]) signals.end(watches[place] as Watch<string>)
-  signals.watch(controller.signal, 'f')
+  watches.push(signals.watch(controller.signal, 'f'))
   controller.abort('why')
   expect(told).toEqual(['c why', 'd why', 'f why'])
   for (const watch of watches) signals.end(watch)
+  expect(watches.map(({ previous, next }) => previous ?? next)).toEqual(watches.map(() => undefined))
 })
 
 test('a lease that was given back has no connection', async () => {
