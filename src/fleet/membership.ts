@@ -179,10 +179,7 @@ export class Membership implements AsyncDisposable {
     // Before anything else: a process that stood still for longer than its lease has more than it may.
     if (now >= this.#deadline) this.#fallBack()
     const state = this.#pool.state()
-    if (state.closed && this.#open() === 0) {
-      void this.leave()
-      return
-    }
+    if (state.closed && this.#open() === 0) return void this.leave()
     this.#demand.sample(state)
     const isDue = now >= this.#nextBeatAt || (now >= this.#soonestBeatAt && this.#canMove())
     if (isDue && !this.#isBeating) this.#lastBeat = this.#beat()
