@@ -4,7 +4,7 @@
 // requests under way, then the pool.
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { AcquireTimeoutError, isPoolError, Pool } from 'cenote'
 import { type PgClient, PgManager } from 'cenote/pg'
 
@@ -17,6 +17,13 @@ function current(): { readonly id: string; readonly client: PgClient } {
   return store
 }
 
+/** Aborts when the caller hangs up. `request.signal` aborts as soon as the body of a POST has been read, too. */
+function hungUp(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once('close', () => reply.raw.writableFinished || controller.abort())
+  return controller.signal
+}
+
 /**
  * A plugin: every route after it runs in a transaction of its own, and the pool is closed with the server. A handler returns
  * its answer, which is sent after the commit; `reply.send` would send it before.
@@ -25,7 +32,7 @@ function transactions(app: FastifyInstance, { pool }: { pool: Pool<PgClient> }, 
   app.addHook('onRoute', (route) => {
     const { handler } = route
     route.handler = function (request, reply) {
-      // A caller who hangs up leaves the queue. What the handler throws rolls back: the manager does, on return.
+      // A caller who hangs up leaves the queue, and its statement is cancelled. What the handler throws rolls back: the manager does, on return.
       return pool.run(
         async (client) => {
           await client.query('begin')
@@ -34,7 +41,7 @@ function transactions(app: FastifyInstance, { pool }: { pool: Pool<PgClient> }, 
           await client.query('commit')
           return answer
         },
-        { signal: request.signal },
+        { signal: hungUp(reply) },
       )
     }
   })

@@ -7,12 +7,12 @@ const url = process.argv[2] ?? 'redis://127.0.0.1:6379'
 const list = `cenote:example:${process.pid}`
 await using pool = new Pool(new IoredisManager(url, { driver: Redis }), { maxSize: 2 })
 
-// A blocking command holds its connection until it is answered: here the next one is used meanwhile.
+// A blocking command holds its connection until its answer arrives. Other commands use the next connection.
 const popped = pool.run((connection) => connection.blpop(list, 5))
 await pool.run((connection) => connection.rpush(list, 'a job'))
 console.log(`popped ${(await popped)?.[1]}`)
 
-// One that nobody waits for any more is not handed on: its connection is closed.
+// A command without a waiting caller is not handed on: its connection is closed.
 const lease = await pool.acquire()
 lease.connection.blpop(list, 0).catch(() => {})
 lease.release()

@@ -21,7 +21,7 @@ const { port } = server.address() as { port: number }
     return answer.toString().trim()
   }
   console.log(await pool.run(ask))
-  // Two callers at once, each with a socket of its own for the whole exchange.
+  // Two concurrent callers, each with its own socket for the whole exchange.
   console.log((await Promise.all([pool.run(ask), pool.run(ask)])).join(' '))
   console.log(`${pool.state().connections} sockets open`)
 }

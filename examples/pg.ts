@@ -13,7 +13,7 @@ await using pool = new Pool(manager, { maxSize: 5 })
 const { rows } = await pool.run((client) => client.query<{ answer: number }>('select 40 + 2 as answer'))
 console.log(`answer ${rows[0]?.answer}`)
 
-// A transaction that is forgotten is rolled back when its connection comes back.
+// A transaction that is forgotten is rolled back when its connection is returned.
 await pool.run((client) => client.query('begin'))
 console.log(`${pool.state().statistics.connects.opened} connection opened`)
 

@@ -7,7 +7,7 @@ const url = process.argv[2] ?? 'redis://127.0.0.1:6379'
 const key = `cenote:example:${process.pid}`
 await using pool = new Pool(new RedisManager(url, { driver: redis }), { maxSize: 5 })
 
-// A WATCH is of one connection: nobody else may use it meanwhile.
+// A WATCH belongs to one connection: no other caller may use it until the end.
 async function increment(): Promise<boolean> {
   return pool.run(async (connection) => {
     await connection.watch(key)

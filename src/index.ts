@@ -1,20 +1,25 @@
-export { Pool, type CloseResult } from './core/pool.ts'
-export type { Lease } from './core/lease.ts'
-export type { ConnectContext, ConnectionManager, ServerInfo } from './core/manager.ts'
-export { type Around, type ManagerLayer, wrap } from './core/wrap.ts'
+export { livePools, Pool } from './core/pool.ts'
+export type { CloseResult } from './core/close.ts'
+export type { Lease } from './core/callers/lease.ts'
+export type { ConnectContext, ConnectionManager, ServerInfo } from './core/contract/manager.ts'
+export type { Seat, ShareableConnection } from './core/contract/share.ts'
+export { type Around, type ManagerLayer, wrap } from './core/contract/wrap.ts'
 export type {
   AcquireOptions,
+  ClearOptions,
   OverloadOptions,
   PoolOptions,
   ResolvedPoolOptions,
+  RunContext,
   RunOptions,
-} from './core/options.ts'
-export type { PoolState, PoolStatistics } from './core/state.ts'
-export { CLOSE_REASONS, type CloseReason } from './core/close-reason.ts'
-export { type Clock, systemClock, type TimerHandle } from './core/clock.ts'
+} from './core/contract/options.ts'
+export type { PoolState, PoolStatistics } from './core/contract/state.ts'
+export { CLOSE_REASONS, type CloseReason } from './core/contract/close-reason.ts'
+export { type Clock, systemClock, type TimerHandle } from './core/contract/clock.ts'
 export {
   type AcquirePhase,
   AcquireTimeoutError,
+  type AnyPoolError,
   ConnectError,
   isPoolError,
   LeaseReleasedError,
@@ -24,7 +29,7 @@ export {
   type PoolErrorCode,
   PoolOptionsError,
   QueueFullError,
-} from './core/errors.ts'
+} from './core/contract/errors.ts'
 export {
   type AbortEvent,
   type AcquireEvent,
@@ -42,15 +47,14 @@ export {
   type RefuseEvent,
   type ReleaseEvent,
   type TimeoutEvent,
-} from './core/channels.ts'
-export { type AcquireTrace, type OpenTrace, TRACING_CHANNELS } from './core/tracing.ts'
-export type { ConnectionInsight, InsightSource, PoolInsight } from './core/insight.ts'
+} from './core/telemetry/channels.ts'
+export { type AcquireTrace, type OpenTrace, TRACING_CHANNELS } from './core/telemetry/tracing.ts'
+export type { ConnectionInsight, InsightSource, PoolInsight } from './core/inspection/insight.ts'
 export {
   explain,
   type ExplainOptions,
   type Explanation,
   type Holder,
   type PoolCondition,
-} from './core/explain.ts'
-export { formatState, type FormatOptions } from './core/format-state.ts'
-export { livePools } from './core/live-pools.ts'
+} from './core/inspection/explain.ts'
+export { formatState, type FormatOptions } from './core/inspection/format-state.ts'

@@ -1,9 +1,9 @@
 import type { TestProject } from 'vitest/node'
 
-import { findMariadb, startMariadb } from '../servers/mariadb.ts'
-import { findPostgres, startPostgres } from '../servers/postgres.ts'
-import { findRabbitmq, startRabbitmq } from '../servers/rabbitmq.ts'
-import { findRedis, startRedis } from '../servers/redis.ts'
+import { findMariadb, startMariadb } from './servers/mariadb.ts'
+import { findPostgres, startPostgres } from './servers/postgres.ts'
+import { findRabbitmq, startRabbitmq } from './servers/rabbitmq.ts'
+import { findRedis, startRedis } from './servers/redis.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {

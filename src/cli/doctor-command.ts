@@ -1,26 +1,29 @@
-import { parseArgs } from 'node:util'
-
-import { PoolOptionsError } from '../core/errors.ts'
-import { resolveOptions } from '../core/options.ts'
-import { examine, type Plan } from './doctor.ts'
+import { PoolOptionsError } from '../core/contract/errors.ts'
+import { resolveOptions } from '../core/contract/options.ts'
+import { flag, readArguments, UsageError, type Values, whole } from './arguments.ts'
+import { checked as checkedBy, examine, type Plan } from './doctor.ts'
 import { readFacts, urlOf } from './server-url.ts'
 
 /** What `cenote doctor --help` prints. */
-export const DOCTOR_HELP = `cenote doctor <url>: whether a server, and what stands before it, bears a pool with these options.
+export const DOCTOR_HELP = `cenote doctor <url>
 
-It opens one connection, reads settings and counts, and writes nothing. <url>: postgres://… or mysql://…; with a password
-in it, better as the variable CENOTE_URL than as an argument, which other users of the machine can see.
+Check whether a database server, and a pooler in front of it, can support a pool
+with these options. Opens one connection, reads settings and counts, writes
+nothing, and ends within 10 s. <url>: postgres://... or mysql://... A URL with a
+password belongs into the variable CENOTE_URL: other users of the machine can
+see arguments.
 
-  --processes N         how many processes have such a pool (default 1)
+  --processes N         number of processes with such a pool (default 1)
   --max-size N          maxSize (default 10)
   --min-idle N          minIdle (default 0)
-  --idle-timeout-ms N   idleTimeoutMs (default 600000), or Infinity
-  --max-lifetime-ms N   maxLifetimeMs (default 1800000), or Infinity
-  --keepalive-ms N      keepaliveMs (default Infinity)
+  --idle-timeout-ms N   idleTimeoutMs in ms, or Infinity (default 600000)
+  --max-lifetime-ms N   maxLifetimeMs in ms, or Infinity (default 1800000)
+  --keepalive-ms N      keepaliveMs in ms, or Infinity (default Infinity)
   --json                print one JSON document and nothing else
-  --help                print this
+  --help                print this help
 
-Exits with 0 when there is no problem, with 1 when there is one, and with 2 when it could not look.`
+Exit codes: 0: no problem found. 1: problems found. 2: the server could not be
+reached, or an argument is wrong.`
 
 const NUMBERS = {
   'max-size': 'maxSize',
@@ -29,61 +32,57 @@ const NUMBERS = {
   'max-lifetime-ms': 'maxLifetimeMs',
   'keepalive-ms': 'keepaliveMs',
 } as const
+// The rules of the pool apply: these only read numbers.
+const any = whole(0, Infinity)
+const OPTIONS = {
+  processes: whole(1, 10_000, 1),
+  'max-size': any,
+  'min-idle': any,
+  'idle-timeout-ms': any,
+  'max-lifetime-ms': any,
+  'keepalive-ms': any,
+  json: flag,
+  help: flag,
+}
 
-/** Examines the server; the exit code. Throws an error of one line for a bad argument or a server that cannot be reached. */
+/** Examines the server; returns the exit code. Rejects with an error of one line for an invalid argument or a failed connect. */
 export async function doctor(argv: readonly string[]): Promise<number> {
-  const text = { type: 'string' } as const
-  const flag = { type: 'boolean', default: false } as const
-  const { values, positionals } = parseArgs({
-    args: [...argv],
-    allowPositionals: true,
-    options: {
-      processes: text,
-      ...(Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, text])) as Record<
-        keyof typeof NUMBERS,
-        typeof text
-      >),
-      json: flag,
-      help: flag,
-    },
-  })
+  const values = readArguments(argv, OPTIONS, true)
   if (values.help) {
     console.log(DOCTOR_HELP)
     return 0
   }
-  const url = urlOf('doctor', positionals)
+  const url = urlOf('doctor', values.positionals)
   const plan = planOf(values)
   const facts = await readFacts('doctor', url)
   const findings = examine(facts, plan)
+  const checked = checkedBy(facts, plan)
   const hasProblem = findings.some(({ severity }) => severity === 'problem')
-  // Infinity has no word in JSON.
+  // JSON has no Infinity.
   const plain = (_: string, value: unknown): unknown => (value === Infinity ? 'Infinity' : value)
-  if (values.json) console.log(JSON.stringify({ server: facts, plan, findings }, plain, 2))
+  if (values.json) console.log(JSON.stringify({ server: facts, plan, checked, findings }, plain, 2))
   else {
-    const { engine, maxConnections, inUse } = facts
-    console.log(`${engine}: max_connections ${maxConnections}, ${inUse} in use beside this one`)
-    for (const { severity, text: said } of findings) console.log(`${severity}: ${said}`)
-    if (findings.length === 0) console.log('nothing was found that these options conflict with')
+    console.log(facts.engine)
+    for (const line of checked) console.log(`checked: ${line}`)
+    for (const { severity, text } of findings) console.log(`${severity}: ${text}`)
+    console.log(verdict(findings.length, hasProblem))
   }
   return hasProblem ? 1 : 0
 }
 
-function planOf(values: Readonly<Record<string, unknown>>): Plan {
-  const numberOf = (name: string): number => {
-    const value = String(values[name])
-    if (/^(\d+|Infinity)$/.test(value)) return Number(value)
-    throw new Error(`--${name} is '${value}': allowed is a whole number. See --help`)
-  }
+function verdict(count: number, hasProblem: boolean): string {
+  if (count === 0) return 'No conflicts found.'
+  return hasProblem
+    ? 'The server cannot support this plan.'
+    : 'The server can support this plan; see the notices.'
+}
+
+function planOf(values: Values<typeof OPTIONS>): Plan {
   const options = Object.fromEntries(
-    Object.entries(NUMBERS)
-      .filter(([name]) => values[name] !== undefined)
-      .map(([name, option]) => [option, numberOf(name)]),
+    Object.entries(NUMBERS).map(([name, option]) => [option, values[name as keyof typeof NUMBERS]]),
   )
-  const processes = values['processes'] === undefined ? 1 : numberOf('processes')
-  if (processes < 1 || processes === Infinity)
-    throw new Error(`--processes is '${processes}': allowed is a whole number from 1. See --help`)
   try {
-    // By the pool's own rules and defaults.
+    // The pool's own rules and defaults apply.
     const manager = {
       connect: () => Promise.resolve({}),
       isValid: () => true,
@@ -91,10 +90,10 @@ function planOf(values: Readonly<Record<string, unknown>>): Plan {
       close() {},
     }
     const { maxSize, minIdle, idleTimeoutMs, maxLifetimeMs, keepaliveMs } = resolveOptions(manager, options)
-    return { maxSize, minIdle, processes, idleTimeoutMs, maxLifetimeMs, keepaliveMs }
+    return { maxSize, minIdle, processes: values.processes, idleTimeoutMs, maxLifetimeMs, keepaliveMs }
   } catch (error) {
     if (!(error instanceof PoolOptionsError)) throw error
     const [name] = Object.entries(NUMBERS).find(([, option]) => option === error.option) ?? []
-    throw new Error(`--${name}: ${error.message}. See --help`, { cause: error })
+    throw new UsageError(`--${name}: ${error.message}`, { cause: error })
   }
 }

@@ -1,25 +1,25 @@
-/** What a server, and what stands before it, allows. Read by one connection, which is closed again. */
+/** The limits of a server and of a pooler in front of it. Read over one connection, which is closed afterwards. */
 export interface ServerFacts {
-  readonly engine: 'PostgreSQL' | 'MySQL'
+  readonly engine: 'PostgreSQL' | 'MySQL' | 'MariaDB'
   /** All of the server's, and how many of those are kept for administrators. */
   readonly maxConnections: number
   readonly reserved: number
-  /** Limits of this user, and of this database; Infinity: none. */
+  /** Limits of this user and of this database. Infinity: no limit. */
   readonly userLimit: number
   readonly databaseLimit: number
-  /** Open at this moment, this one left out. */
+  /** Number of open connections, without this one. */
   readonly inUse: number
-  /** After so long the server closes a session that is idle; Infinity: never. And what it calls that. */
+  /** Idle time after which the server closes a session, and the name of that setting. Infinity: never. */
   readonly idleTimeoutMs: number
   readonly idleTimeoutName: string
-  /** Infinity: a statement, or a transaction in which nothing happens, may take for ever. */
+  /** Limits of a statement and of an idle transaction. Infinity: no limit. */
   readonly statementTimeoutMs: number
   readonly idleInTransactionTimeoutMs: number
-  /** Whether a pooler answers for the server. */
+  /** Whether a pooler answers instead of the server. */
   readonly hasPooler: boolean
 }
 
-/** The options that a pool is to have, in so many processes. */
+/** The planned options of a pool, and the number of processes that have such a pool. */
 export interface Plan {
   readonly maxSize: number
   readonly minIdle: number
@@ -29,13 +29,13 @@ export interface Plan {
   readonly keepaliveMs: number
 }
 
-/** One thing that the doctor has to say. `problem`: it will fail; `notice`: it may. */
+/** One conflict. `problem`: it will fail; `notice`: it may fail. */
 export interface Finding {
   readonly severity: 'problem' | 'notice'
   readonly text: string
 }
 
-/** What of a plan the server does not bear, and what it lacks. Empty: nothing was found. */
+/** Finds conflicts of a plan with a server. Returns an empty list if there are none. */
 export function examine(facts: ServerFacts, plan: Plan): Finding[] {
   return [...room(facts, plan), ...idle(facts, plan), ...limits(facts), ...pooler(facts)]
 }
@@ -53,6 +53,29 @@ export function roomOf({ maxConnections, reserved, userLimit, databaseLimit }: S
   return bounds.reduce((least, each) => (each.has < least.has ? each : least))
 }
 
+/** What `examine` checked, a line each. */
+export function checked(facts: ServerFacts, { maxSize, processes }: Plan): string[] {
+  const { engine, idleTimeoutMs, idleTimeoutName, statementTimeoutMs, idleInTransactionTimeoutMs } = facts
+  const { has, by } = roomOf(facts)
+  const limit = (ms: number): string => (ms === Infinity ? 'no limit' : `${ms} ms`)
+  const pool = processes === 1 ? `maxSize ${maxSize}` : `${processes} processes x maxSize ${maxSize}`
+  return [
+    `connections: ${pool}, limit ${has} (${by}), ${facts.inUse} in use now`,
+    `idle sessions: ${limit(idleTimeoutMs)} (${idleTimeoutName})`,
+    `statements: ${limit(statementTimeoutMs)} (${STATEMENT_LIMIT[engine]})`,
+    ...(engine === 'PostgreSQL'
+      ? [`idle transactions: ${limit(idleInTransactionTimeoutMs)} (idle_in_transaction_session_timeout)`]
+      : []),
+    ...(engine === 'PostgreSQL' ? [`pooler: ${facts.hasPooler ? 'detected' : 'none detected'}`] : []),
+  ]
+}
+
+const STATEMENT_LIMIT = {
+  PostgreSQL: 'statement_timeout',
+  MySQL: 'max_execution_time',
+  MariaDB: 'max_statement_time',
+} as const
+
 function room(facts: ServerFacts, { maxSize, processes }: Plan): Finding[] {
   const { inUse } = facts
   const wanted = maxSize * processes
@@ -62,23 +85,23 @@ function room(facts: ServerFacts, { maxSize, processes }: Plan): Finding[] {
   const fitting = Math.floor(has / processes)
   const advice =
     fitting > 0
-      ? `a maxSize of ${fitting} fits, or one budget for all of them (cenote/fleet)`
-      : 'not even one for each process fits'
+      ? `set maxSize to ${fitting}, or share one budget among all processes (cenote/fleet)`
+      : 'the limit is below one connection per process'
   if (wanted > has)
-    return [{ severity: 'problem', text: `${sum}, but there is room for ${has} (${by}): ${advice}.` }]
+    return [{ severity: 'problem', text: `${sum} exceeds the limit of ${has} (${by}): ${advice}.` }]
   if (wanted > has - inUse) {
-    const text = `${sum} of ${has} (${by}), and ${inUse} are in use at this moment: if those are not of the same service, it does not fit.`
+    const text = `${sum} of ${has} (${by}), and ${inUse} are in use now: if those belong to another service, the limit is exceeded.`
     return [{ severity: 'notice', text }]
   }
   if (processes > 1 && wanted + maxSize > has) {
-    const text = `${sum} of ${has} (${by}): a rolling deploy runs one process more, and that does not fit.`
+    const text = `${sum} of ${has} (${by}): one more process, as in a rolling deploy, exceeds the limit.`
     return [{ severity: 'notice', text }]
   }
   return []
 }
 
 function idle(facts: ServerFacts, plan: Plan): Finding[] {
-  // Those that minIdle keeps are not closed for being idle.
+  // Connections that minIdle keeps are not closed by idleTimeoutMs.
   const ends = plan.minIdle === 0 ? (['idleTimeoutMs'] as const) : []
   const kept = ([...ends, 'maxLifetimeMs', 'keepaliveMs'] as const).reduce((least, name) =>
     plan[name] < plan[least] ? name : least,
@@ -86,20 +109,19 @@ function idle(facts: ServerFacts, plan: Plan): Finding[] {
   const { idleTimeoutMs, idleTimeoutName } = facts
   if (plan[kept] < idleTimeoutMs) return []
   const most = Math.floor(idleTimeoutMs * 0.9)
-  const text = `the server closes a session that is idle for ${idleTimeoutMs} ms (${idleTimeoutName}), and the pool lets one be idle for ${plan[kept]} ms (${kept}): set ${plan.minIdle === 0 ? 'idleTimeoutMs or ' : ''}keepaliveMs to ${most} or less.`
+  const text = `the server closes a session after ${idleTimeoutMs} ms of idle time (${idleTimeoutName}), the pool after ${plan[kept]} ms (${kept}): set ${plan.minIdle === 0 ? 'idleTimeoutMs or ' : ''}keepaliveMs to ${most} or less.`
   return [{ severity: 'problem', text }]
 }
 
 function limits({ engine, statementTimeoutMs, idleInTransactionTimeoutMs }: ServerFacts): Finding[] {
   const found: Finding[] = []
   if (statementTimeoutMs === Infinity) {
-    const name = engine === 'PostgreSQL' ? 'statement_timeout' : 'max_execution_time or max_statement_time'
-    const text = `no limit for a statement (${name}): one that hangs holds its connection for ever.`
+    const text = `statements have no time limit (${STATEMENT_LIMIT[engine]}): a statement that hangs holds its connection forever.`
     found.push({ severity: 'notice', text })
   }
   if (engine === 'PostgreSQL' && idleInTransactionTimeoutMs === Infinity) {
     const text =
-      'no limit for a transaction in which nothing happens (idle_in_transaction_session_timeout): one that was forgotten holds its locks for ever.'
+      'idle transactions have no time limit (idle_in_transaction_session_timeout): a forgotten transaction holds its locks forever.'
     found.push({ severity: 'notice', text })
   }
   return found
@@ -108,6 +130,6 @@ function limits({ engine, statementTimeoutMs, idleInTransactionTimeoutMs }: Serv
 function pooler({ hasPooler }: ServerFacts): Finding[] {
   if (!hasPooler) return []
   const text =
-    'a pooler stands before the server (PgBouncer or the like): the limits above are the server’s, not its own; where it changes the backend between transactions, LISTEN, session settings and prepared statements are lost.'
+    'a pooler such as PgBouncer is in front of the server: the limits above are those of the server. If it changes the backend between transactions, LISTEN, session settings and prepared statements are lost.'
   return [{ severity: 'notice', text }]
 }

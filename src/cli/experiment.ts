@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { Histogram } from '../core/histogram.ts'
-import type { ConnectionManager } from '../core/manager.ts'
+import { Histogram } from '../core/runtime/histogram.ts'
+import type { ConnectionManager } from '../core/contract/manager.ts'
 import { Pool } from '../core/pool.ts'
 import type { Percentiles, Point, Result } from './knee.ts'
 
-/** What is tried out. */
+/** An experiment: points to measure, and the work to measure them with. */
 export interface Experiment<C> {
   readonly manager: ConnectionManager<C>
   /** One request on a connection. */
   readonly work: (connection: C) => Promise<unknown>
   readonly points: readonly Point[]
-  /** How long all of it takes, in milliseconds, beside the connects. */
+  /** Duration of the experiment without the connects, in milliseconds. */
   readonly lastsMs: number
   readonly rounds: number
   readonly signal: AbortSignal
@@ -20,6 +20,8 @@ export interface Experiment<C> {
 
 // A new backend plans and caches first.
 const WARM_UP = 0.25
+// For a connection to open.
+const LIMIT_MS = 10_000
 
 interface Collected {
   readonly perSecond: number[]
@@ -31,8 +33,8 @@ interface Collected {
 }
 
 /**
- * Tries each point, in turns over several rounds, so that what else the server does slows all alike. Rejects when it is aborted, or
- * when not one request of a point was answered.
+ * Tries each point in turns over several rounds, so that other load of the server slows all points alike. Rejects when it is
+ * aborted, or when no request of a point was answered.
  */
 export async function tryOut<C>(experiment: Experiment<C>): Promise<Result[]> {
   const { points, rounds, lastsMs, onStep } = experiment
@@ -45,7 +47,7 @@ export async function tryOut<C>(experiment: Experiment<C>): Promise<Result[]> {
   )
   let done = 0
   for (let round = 0; round < rounds; round++) {
-    // Back and forth: a server that slows down or warms up favours neither end.
+    // The order alternates: a server that slows down or warms up favours neither end.
     for (const [point, into] of round % 2 === 0 ? collected : [...collected].toReversed()) {
       await tryOne(experiment, point, lastsMs / steps, into)
       onStep(++done, steps)
@@ -53,7 +55,10 @@ export async function tryOut<C>(experiment: Experiment<C>): Promise<Result[]> {
   }
   return [...collected].map(([point, found]) => {
     if (found.perSecond.every((each) => each === 0))
-      throw new Error(`no request was answered with ${point.size} connections`, { cause: found.error })
+      throw new Error(
+        `no request was answered with ${point.size} connections${found.error instanceof Error ? `: ${found.error.message}` : ''}. Raise --seconds`,
+        { cause: found.error },
+      )
     return {
       ...point,
       perSecond: median(found.perSecond),
@@ -71,7 +76,11 @@ async function tryOne<C>(
   lastsMs: number,
   into: Collected,
 ): Promise<void> {
-  const pool = await Pool.open(manager, { maxSize: size, minIdle: size, name: `size ${size}` })
+  const limits = { acquireTimeoutMs: LIMIT_MS, connectTimeoutMs: LIMIT_MS }
+  const pool = await Pool.open(manager, { ...limits, maxSize: size, minIdle: size, name: `size ${size}` })
+  // Stops what runs at the end, which a slow statement would draw out.
+  const over = new AbortController()
+  const stop = AbortSignal.any([signal, over.signal])
   try {
     let isOver = false
     let isWarm = false
@@ -86,10 +95,10 @@ async function tryOne<C>(
               startedAt = performance.now()
               return work(connection)
             },
-            { signal },
+            { signal: stop },
           )
         } catch (error) {
-          if (signal.aborted) return
+          if (stop.aborted) return
           into.errors++
           into.error = error
           // A statement that always fails must not become a storm.
@@ -104,13 +113,14 @@ async function tryOne<C>(
       }
     }
     const running = Array.from({ length: callers }, caller)
-    await sleep(lastsMs * WARM_UP)
+    await sleep(lastsMs * WARM_UP, undefined, { signal })
     isWarm = true
     const before = performance.eventLoopUtilization()
     const startedAt = performance.now()
-    await sleep(lastsMs * (1 - WARM_UP))
+    await sleep(lastsMs * (1 - WARM_UP), undefined, { signal })
     const tookMs = performance.now() - startedAt
     isOver = true
+    over.abort()
     into.busy.push(performance.eventLoopUtilization(before).utilization)
     into.perSecond.push((answered * 1_000) / tookMs)
     await Promise.all(running)

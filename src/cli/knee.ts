@@ -1,7 +1,7 @@
 /** One setting of the experiment. */
 export interface Point {
   readonly size: number
-  /** How many ask at once. */
+  /** Number of concurrent callers. */
   readonly callers: number
 }
 
@@ -11,29 +11,29 @@ export interface Result extends Point {
   readonly perSecond: number
   /** How busy this process was, from 0 to 1. */
   readonly busy: number
-  /** Of the statement alone, and of the whole request with the wait for a connection. */
+  /** Durations of the statement, and of the whole request with the wait for a connection. */
   readonly query: Percentiles
   readonly request: Percentiles
   readonly errors: number
 }
 
-/** Of some durations in milliseconds. */
+/** Percentiles of durations, in milliseconds. */
 export interface Percentiles {
   readonly p50: number
   readonly p95: number
 }
 
-/** What the results mean. */
+/** The chosen size and its reasons. */
 export interface Advice {
-  /** The smallest size that does nearly as much as any. */
+  /** The smallest size with nearly the best throughput. */
   readonly size: number
-  /** Why, and what to be careful about: a sentence each. */
+  /** Reasons and warnings, a sentence each. */
   readonly reasons: readonly string[]
 }
 
-// A size that does so much of the best throughput is as good: the rest is noise, and more connections cost latency.
+// A size with this part of the best throughput is as good: the rest is noise, and more connections cost latency.
 const NEARLY = 0.95
-// From here on this process has no time left to load the server harder.
+// Above it this process cannot load the server harder.
 const BUSY = 0.9
 
 /** Finds the knee of throughput against latency. `results`: by size, ascending, at least one. */
@@ -41,40 +41,40 @@ export function findKnee(results: readonly Result[]): Advice {
   const best = Math.max(...results.map(({ perSecond }) => perSecond))
   const knee = results.find(({ perSecond }) => perSecond >= best * NEARLY)
   const last = results.at(-1)
-  if (knee === undefined || last === undefined) throw new RangeError('there are no results')
+  if (knee === undefined || last === undefined) throw new RangeError('results must not be empty')
   const reasons = [
-    `With ${knee.size} connections ${rate(knee.perSecond)} requests a second were answered, ${percent(knee.perSecond / best)} of the most that any size reached (${rate(best)}).`,
+    `${knee.size} connections answered ${rate(knee.perSecond)} requests per second, ${percent(knee.perSecond / best)} of the best throughput (${rate(best)}).`,
   ]
   if (last.size > knee.size) {
     reasons.push(
-      `${last.size} connections made it ${rate(last.perSecond)}, and a statement took ${duration(last.query.p95)} at the 95th percentile instead of ${duration(knee.query.p95)}: what a larger pool adds is a queue inside the server.`,
+      `${last.size} connections answered ${rate(last.perSecond)}, and a statement took ${duration(last.query.p95)} at the 95th percentile instead of ${duration(knee.query.p95)}: a larger pool adds a queue inside the server.`,
     )
   } else {
     reasons.push(
-      `That is the largest size that was tried, and throughput still grew: a larger --max-size, with more --callers, may find more.`,
+      `It is the largest size that was tried, and throughput still grew. Try a larger --max-size with more --callers.`,
     )
   }
   const inUse = (knee.perSecond * knee.query.p50) / 1_000
   reasons.push(
-    `Little's law: ${rate(knee.perSecond)} a second x ${duration(knee.query.p50)} each keep ${inUse.toFixed(1)} connections busy. Of ${knee.callers} callers at once each waits ${duration(Math.max(0, knee.request.p50 - knee.query.p50))} for one.`,
+    `Little's law: ${rate(knee.perSecond)} per second x ${duration(knee.query.p50)} each keep ${inUse.toFixed(1)} connections busy. With ${knee.callers} concurrent callers, each waits ${duration(Math.max(0, knee.request.p50 - knee.query.p50))} for a connection.`,
   )
   const errors = results.reduce((sum, result) => sum + result.errors, 0)
-  if (errors > 0) reasons.push(`${errors} requests failed: the figures are of those that did not.`)
+  if (errors > 0) reasons.push(`${errors} requests failed: the figures are those of the others.`)
   if (knee.busy >= BUSY) {
     reasons.push(
-      `This process was busy for ${percent(knee.busy)} of the time: it may be what limits, and not the server. Take statements that are as heavy as your own (--sql).`,
+      `This process was busy for ${percent(knee.busy)} of the time: it may be the limit instead of the server. Use statements as heavy as your own (--sql).`,
     )
   }
   return { size: knee.size, reasons }
 }
 
-/** How much load the chosen size bears before its callers feel it. `results`: by callers, ascending, at least one. */
-export function bearableLoad(results: readonly Result[]): string {
+/** The load up to which the latency of the chosen size stays low. `results`: by callers, ascending, at least one. */
+export function sustainedLoad(results: readonly Result[]): string {
   const [alone] = results
-  if (alone === undefined) throw new RangeError('there are no results')
+  if (alone === undefined) throw new RangeError('results must not be empty')
   const limit = alone.request.p95 * 2
-  const bearable = results.filter(({ request }) => request.p95 <= limit).at(-1) ?? alone
-  return `Up to ${bearable.callers} callers at once (${rate(bearable.perSecond)} requests a second), 95 % of the requests take no more than twice what they take alone (${duration(alone.request.p95)}).`
+  const sustained = results.filter(({ request }) => request.p95 <= limit).at(-1) ?? alone
+  return `Up to ${sustained.callers} concurrent callers (${rate(sustained.perSecond)} requests per second), 95 % of the requests take at most twice the time of a single caller (${duration(alone.request.p95)}).`
 }
 
 /** Numbers to try: each a third to a half larger than the last, up to the largest. */
@@ -83,12 +83,12 @@ export function ladder(most: number): number[] {
   return [...steps.filter((step) => step < most), most]
 }
 
-/** A number of requests a second, as a person reads it. */
+/** Formats a number of requests per second for a reader. */
 export function rate(perSecond: number): string {
   return Math.round(perSecond).toLocaleString('en-US')
 }
 
-/** Milliseconds, as a person reads them. */
+/** Formats milliseconds for a reader. */
 export function duration(ms: number): string {
   return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms).toLocaleString('en-US')} ms`
 }

@@ -1,12 +1,12 @@
 import type { ServerFacts } from './doctor.ts'
 
-/** What the doctor calls of a connection of mysql2/promise. */
+/** The part of a connection of mysql2/promise that is used. */
 interface Connection {
   query(text: string): Promise<[unknown, unknown]>
   end(): Promise<void>
 }
 
-/** Asks a MySQL or MariaDB. Rejects with what the driver says when it cannot be reached. */
+/** Reads the limits of a MySQL or MariaDB. Rejects with the driver's error if the server cannot be reached. */
 export async function readMysql(
   url: string,
   driver: { createConnection(url: string): Promise<Connection> },
@@ -22,19 +22,21 @@ export async function readMysql(
       unknown,
     ]
     const all = new Map(variables.map(({ Variable_name: name, Value: value }) => [name, Number(value)]))
+    const version = variables.find(({ Variable_name: name }) => name === 'version')?.Value ?? ''
+    const isMariadb = /mariadb/i.test(version)
     const orNone = (value: number | undefined, unitMs: number): number =>
       value === undefined || value === 0 ? Infinity : value * unitMs
     return {
-      engine: 'MySQL',
+      engine: isMariadb ? 'MariaDB' : 'MySQL',
       maxConnections: all.get('max_connections') ?? Number.NaN,
-      // One more than max_connections is let in for an administrator.
+      // One connection above max_connections is reserved for an administrator.
       reserved: 0,
       userLimit: orNone(all.get('max_user_connections'), 1),
       databaseLimit: Infinity,
       inUse: Number(status[0]?.Value ?? 1) - 1,
       idleTimeoutMs: orNone(all.get('wait_timeout'), 1_000),
       idleTimeoutName: 'wait_timeout',
-      // MySQL counts in milliseconds, MariaDB in seconds.
+      // MySQL's setting is in milliseconds, MariaDB's in seconds.
       statementTimeoutMs: Math.min(
         orNone(all.get('max_execution_time'), 1),
         orNone(all.get('max_statement_time'), 1_000),

@@ -1,6 +1,6 @@
 import type { ServerFacts } from './doctor.ts'
 
-/** What the doctor calls of a client of the package pg. */
+/** The part of a client of the package pg that is used. */
 interface Client {
   readonly processID: number | null
   connect(): Promise<unknown>
@@ -21,7 +21,7 @@ const QUESTION = `
     (select setting from pg_settings where name = 'idle_in_transaction_session_timeout') as transaction,
     pg_backend_pid() as pid`
 
-/** Asks a PostgreSQL, 12 or later. Rejects with what the driver says when it cannot be reached. */
+/** Reads the limits of a PostgreSQL, 12 or later. Rejects with the driver's error if the server cannot be reached. */
 export async function readPostgres(
   url: string,
   driver: { Client: new (config: object) => Client },
@@ -43,7 +43,7 @@ export async function readPostgres(
       idleTimeoutName: 'idle_session_timeout',
       statementTimeoutMs: time('statement'),
       idleInTransactionTimeoutMs: time('transaction'),
-      // A pooler tells a number of its own at the connect.
+      // A pooler reports a process id of its own at the connect.
       hasPooler: client.processID !== Number(row['pid']),
     }
   } finally {

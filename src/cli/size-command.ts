@@ -1,75 +1,80 @@
-import { writeFile } from 'node:fs/promises'
+import { open, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
-import { parseArgs } from 'node:util'
 
-import type { ConnectionManager } from '../core/manager.ts'
-import { Mysql2Manager } from '../managers/mysql2.ts'
-import { PgManager } from '../managers/pg.ts'
+import type { ConnectionManager } from '../core/contract/manager.ts'
+import { Mysql2Manager } from '../managers/mysql/mysql2.ts'
+import { PgManager } from '../managers/pg/pg.ts'
+import { flag, readArguments, text, texts, UsageError, whole } from './arguments.ts'
 import { roomOf, type ServerFacts } from './doctor.ts'
 import { tryOut } from './experiment.ts'
-import { bearableLoad, findKnee, ladder, type Point, type Result } from './knee.ts'
-import { engineOf, isLoopback, readFacts, urlOf } from './server-url.ts'
+import { sustainedLoad, findKnee, ladder, type Point, type Result } from './knee.ts'
+import { mustOnlyRead } from './only-reads.ts'
+import { answered, engineOf, isLoopback, readFacts, urlOf } from './server-url.ts'
 import { drawChart, formatTable } from './size-chart.ts'
 
 /** What `cenote size --help` prints. */
-export const SIZE_HELP = `cenote size <url>: how large a pool this database and this work want, found by experiment.
+export const SIZE_HELP = `cenote size <url>
 
-Tries one size after the other with the same number of callers, and finds the smallest that does nearly as much as any; then tries that
-size with fewer callers. Only reads: its sessions are read-only and their statements end after 10 s. <url>: postgres://… or mysql://…, or the variable CENOTE_URL.
+Find the smallest pool with nearly the best throughput, by experiment: try one
+size after another with the same number of callers, then that size with fewer
+callers. Reads only: each statement runs in a read-only transaction of its own,
+ends after 10 s, and must begin with SELECT, WITH, VALUES, TABLE or SHOW.
+<url>: postgres://... or mysql://..., or the variable CENOTE_URL.
 
-  --sql TEXT       a statement of your own, one that reads; may be given more than once (default: one that counts)
-  --callers N      how many ask at once (1 to 1000, default 64)
-  --max-size N     the largest size to try (1 to 256, default 32; less where the server has no room)
-  --seconds N      how long (5 to 600, default 30)
-  --processes N    how many processes share the server (1 to 1000, default 1)
-  --svg FILE       draw the results into a file
-  --yes            do not ask before a server is loaded that is not on this machine
+  --sql TEXT       statement that reads; may be repeated (default: counts rows)
+  --callers N      number of concurrent callers (1 to 1000, default 64)
+  --max-size N     largest size to try (1 to 256, default 32)
+  --seconds N      duration in seconds (5 to 600, default 30)
+  --processes N    number of processes on the server (1 to 1000, default 1)
+  --svg FILE       file for a chart of the results
+  --yes            load a server on another machine without a question
   --json           print one JSON document and nothing else
-  --help           print this
+  --help           print this help
 
-Exits with 0 when it found a size, and with 2 when it could not look.`
+Exit codes: 0: a size was found. 2: the server could not be reached, or an
+argument is wrong.`
+
+const OPTIONS = {
+  sql: texts,
+  callers: whole(1, 1_000, 64),
+  'max-size': whole(1, 256, 32),
+  seconds: whole(5, 600, 30),
+  processes: whole(1, 1_000, 1),
+  svg: text,
+  yes: flag,
+  json: flag,
+  help: flag,
+}
 
 const ROUNDS = 3
+// The part of the time for the sizes, and the part of each try that is measured after the warm-up.
+const BY_SIZE = 0.7
+const MEASURED = 0.75
 const STATEMENT_MS = 10_000
+// For the connect and one run of each statement, before any load.
+const TRIAL_MS = 15_000
 
 interface Query {
   query(text: unknown): Promise<unknown>
 }
 
-/** Finds a size; the exit code. Throws an error of one line for a bad argument or a server that cannot be reached. */
+/** Finds a size; returns the exit code. Rejects with an error of one line for an invalid argument or a failed connect. */
 export async function size(argv: readonly string[]): Promise<number> {
-  const text = { type: 'string' } as const
-  const flag = { type: 'boolean', default: false } as const
-  const { values, positionals } = parseArgs({
-    args: [...argv],
-    allowPositionals: true,
-    options: {
-      sql: { type: 'string', multiple: true },
-      callers: text,
-      'max-size': text,
-      seconds: text,
-      processes: text,
-      svg: text,
-      yes: flag,
-      json: flag,
-      help: flag,
-    },
-  })
+  const values = readArguments(argv, OPTIONS, true)
   if (values.help) {
     console.log(SIZE_HELP)
     return 0
   }
-  const url = urlOf('size', positionals)
+  const url = urlOf('size', values.positionals)
   const engine = engineOf(url)
-  const callers = whole('callers', values.callers, 1, 1_000) ?? 64
-  const most = whole('max-size', values['max-size'], 1, 256) ?? 32
-  const seconds = whole('seconds', values.seconds, 5, 600) ?? 30
-  const processes = whole('processes', values.processes, 1, 1_000) ?? 1
+  const { callers, 'max-size': most, seconds, processes } = values
+  const statements = values.sql.length > 0 ? values.sql : [DEFAULT_SQL[engine]]
+  for (const statement of statements) mustOnlyRead(statement)
   if (!isLoopback(url) && !values.yes) await confirm(callers, seconds)
+  if (values.svg !== undefined) await mustBeWritable(values.svg)
   const facts = await readFacts('size', url)
   const room = roomFor(facts)
   const sizes = ladder(Math.min(most, room))
-  const statements = values.sql ?? [DEFAULT_SQL[engine]]
   const { manager, ask } = engine === 'postgres' ? postgres(url) : mysql(url)
   let turn = 0
   const work = (connection: Query): Promise<unknown> =>
@@ -78,13 +83,14 @@ export async function size(argv: readonly string[]): Promise<number> {
   const stop = (): void => interrupted.abort(new Error('interrupted'))
   process.once('SIGINT', stop)
   try {
-    await tryEach(manager, ask, statements)
+    const longestMs = await answered(tryEach(manager, ask, statements), TRIAL_MS)
+    const rounds = roundsFor(seconds, sizes.length, ladder(callers).length, longestMs)
     if (!values.json)
       console.log(`${facts.engine}: ${callers} callers, ${seconds} s, sizes ${sizes.join(', ')}`)
     const measure = (points: readonly Point[], share: number): Promise<Result[]> => {
       const lastsMs = seconds * 1_000 * share
       const { signal } = interrupted
-      return tryOut({ manager, work, points, lastsMs, rounds: ROUNDS, signal, onStep })
+      return tryOut({ manager, work, points, lastsMs, rounds, signal, onStep })
     }
     const onStep = (done: number, of: number): void => {
       if (process.stderr.isTTY && !values.json)
@@ -92,17 +98,20 @@ export async function size(argv: readonly string[]): Promise<number> {
     }
     const bySize = await measure(
       sizes.map((each) => ({ size: each, callers })),
-      0.7,
+      BY_SIZE,
     )
     const advice = findKnee(bySize)
     const byCallers = await measure(
       ladder(callers).map((each) => ({ size: advice.size, callers: each })),
-      0.3,
+      1 - BY_SIZE,
     )
-    const reasons = [...advice.reasons, bearableLoad(byCallers)]
+    const reasons = [...advice.reasons, sustainedLoad(byCallers)]
     const each = Math.max(1, Math.floor(advice.size / processes))
     const title = `${facts.engine}: ${callers} callers against the size of the pool`
-    if (values.svg !== undefined) await writeFile(values.svg, drawChart(bySize, advice.size, title))
+    const save = async (): Promise<number> => {
+      if (values.svg !== undefined) await writeFile(values.svg, drawChart(bySize, advice.size, title))
+      return 0
+    }
     if (values.json) {
       console.log(
         JSON.stringify(
@@ -111,7 +120,7 @@ export async function size(argv: readonly string[]): Promise<number> {
           2,
         ),
       )
-      return 0
+      return await save()
     }
     console.log(`\n${formatTable('size', bySize, advice.size)}\n`)
     console.log(`With ${advice.size} connections:\n${formatTable('callers', byCallers)}\n`)
@@ -120,10 +129,8 @@ export async function size(argv: readonly string[]): Promise<number> {
     console.log(`maxSize ${advice.size}${shared}`)
     for (const reason of reasons) console.log(reason)
     if (room < most)
-      console.log(
-        `The server has room for ${room} connections more at this moment: larger sizes were not tried.`,
-      )
-    return 0
+      console.log(`The server accepts ${room} more connections now: larger sizes were not tried.`)
+    return await save()
   } finally {
     process.removeListener('SIGINT', stop)
   }
@@ -145,65 +152,106 @@ function postgres(url: string): Subject {
   }
   return {
     manager: new PgManager({ connectionString: url, application_name: 'cenote size' }, { onConnect }),
-    // The extended protocol takes one statement only, so that none can end the read-only transaction and begin another.
-    ask: (client, statement) => client.query({ text: statement, queryMode: 'extended' }),
+    // The extended protocol takes one statement only. That may end its read-only transaction, and then nothing follows. After
+    // the first query a transaction cannot become read-write, and the rollback undoes a changed setting of the session.
+    ask: async (client, statement) => {
+      await client.query('start transaction read only; select 1')
+      try {
+        return await client.query({ text: statement, queryMode: 'extended' })
+      } finally {
+        await client.query('rollback')
+      }
+    },
   }
 }
 
 function mysql(url: string): Subject {
   const onConnect = async (connection: Query): Promise<void> => {
-    await connection.query('set session transaction read only')
     // MySQL's name for it, or MariaDB's, in milliseconds and in seconds.
     await connection
       .query(`set session max_execution_time = ${STATEMENT_MS}`)
       .catch(() => connection.query(`set session max_statement_time = ${STATEMENT_MS / 1_000}`))
   }
   return {
-    manager: new Mysql2Manager(url, { onConnect }) as unknown as ConnectionManager<Query>,
-    ask: (connection, statement) => connection.query(statement),
+    manager: new Mysql2Manager(withoutSeveral(url), { onConnect }) as unknown as ConnectionManager<Query>,
+    ask: async (connection, statement) => {
+      await connection.query('start transaction read only')
+      try {
+        return await connection.query(statement)
+      } finally {
+        await connection.query('rollback')
+      }
+    },
   }
 }
 
-// Before any load: a statement that is wrong, or writes, is told at once and by its text.
+// One statement at a time: a second one could end the transaction. An option of the URL overrides one of a config.
+function withoutSeveral(url: string): string {
+  const plain = new URL(url.replace(/^mariadb:/, 'mysql:'))
+  for (const option of ['multipleStatements', 'flags']) plain.searchParams.delete(option)
+  return plain.href
+}
+
+// Before any load: a statement that is wrong, or writes, is reported with its text. Returns the longest time of one, in ms.
 async function tryEach(
   manager: Subject['manager'],
   ask: Subject['ask'],
   statements: readonly string[],
-): Promise<void> {
-  const { signal } = new AbortController()
+): Promise<number> {
+  const signal = AbortSignal.timeout(STATEMENT_MS)
   const connection = await manager.connect({ signal, lost() {} })
+  let longestMs = 0
   try {
     for (const statement of statements) {
+      const startedAt = performance.now()
       await ask(connection, statement).catch((cause: unknown) => {
         throw new Error(`--sql '${statement}': ${(cause as Error).message}`, { cause })
       })
+      longestMs = Math.max(longestMs, performance.now() - startedAt)
     }
+    return longestMs
   } finally {
     await manager.close(connection)
   }
 }
 
+// How often each size and number of callers can be tried, so that a try is long enough for two statements.
+function roundsFor(seconds: number, sizes: number, callers: number, statementMs: number): number {
+  const neededMs = (2 * statementMs * Math.max(sizes / BY_SIZE, callers / (1 - BY_SIZE))) / MEASURED
+  const rounds = Math.floor((seconds * 1_000) / neededMs)
+  if (rounds >= 1) return Math.min(ROUNDS, rounds)
+  throw new UsageError(
+    `--seconds must be at least ${Math.ceil(neededMs / 1_000)} for a statement that takes ${Math.round(statementMs)} ms (got ${seconds}); a lower --max-size or --callers needs less`,
+  )
+}
+
+// Before the run: a path that cannot be written must not cost its results.
+async function mustBeWritable(path: string): Promise<void> {
+  await open(path, 'a').then(
+    (file) => file.close(),
+    (cause: Error) => {
+      throw new Error(`--svg must be a path that can be written (got '${path}'): ${cause.message}`, { cause })
+    },
+  )
+}
+
 function roomFor(facts: ServerFacts): number {
   if (facts.hasPooler)
     throw new Error(
-      'a pooler answers for the server: it would be measured instead. Give the server’s own address',
+      'the URL must be that of the server (got that of a pooler). Use the address of the server itself',
     )
   const room = roomOf(facts).has - facts.inUse
-  if (room < 1) throw new Error(`the server has room for no connection more (${facts.inUse} are in use)`)
+  if (room < 1)
+    throw new Error(
+      `the server accepts no more connections (${facts.inUse} are in use). Close some and repeat`,
+    )
   return room
 }
 
 async function confirm(callers: number, seconds: number): Promise<void> {
-  const what = `the server is not on this machine: ${callers} callers would load it for ${seconds} s`
-  if (!process.stdin.isTTY) throw new Error(`${what}. Allowed with --yes`)
+  const what = `the server is on another machine: ${callers} callers would load it for ${seconds} s`
+  if (!process.stdin.isTTY) throw new Error(`${what}. Add --yes to confirm`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await terminal.question(`${what}. Go on? (y/N) `).finally(() => terminal.close())
+  const answer = await terminal.question(`${what}. Continue? (y/N) `).finally(() => terminal.close())
   if (!/^y(es)?$/i.test(answer.trim())) throw new Error('nothing was done')
-}
-
-function whole(name: string, value: string | undefined, least: number, most: number): number | undefined {
-  if (value === undefined) return undefined
-  const number = /^\d+$/.test(value) ? Number(value) : Number.NaN
-  if (number >= least && number <= most) return number
-  throw new Error(`--${name} is '${value}': allowed is a whole number from ${least} to ${most}. See --help`)
 }

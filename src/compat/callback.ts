@@ -1,5 +1,5 @@
 /**
- * Tells a callback what a promise settled with. It runs outside of the promise: what it throws is an uncaught exception, as it
+ * Passes the outcome of a promise to a callback. It runs outside of the promise: what it throws is an uncaught exception, as it
  * is with the pools that call back.
  */
 export function settle<T>(
@@ -13,7 +13,7 @@ export function settle<T>(
   )
 }
 
-/** The callback in the async context in which this is called, whoever calls it then. For one call. */
+/** Binds a callback to the current async context, for one call. */
 export function inOwnContext<A extends unknown[]>(callback: (...args: A) => unknown): (...args: A) => void {
   const { promise, resolve } = Promise.withResolvers<A>()
   void promise.then((args) => process.nextTick(callback, ...args))

@@ -11,7 +11,7 @@ import {
 } from '../index.ts'
 import type { Factory, GenericPoolOptions } from './generic-pool/options.ts'
 
-export type { Factory, GenericPoolOptions } from './generic-pool/options.ts'
+export type { Factory, GenericPoolOptions, GenericPoolOptions as Options } from './generic-pool/options.ts'
 
 // generic-pool knows no limit; without one, creates that hang would use up the pool for good.
 const CREATE_TIMEOUT_MS = 60_000
@@ -20,6 +20,9 @@ const CREATE_TIMEOUT_MS = 60_000
 export class TimeoutError extends Error {
   override name = 'TimeoutError'
 }
+
+/** The type of a pool, under the name that generic-pool has for it. */
+export type Pool<R> = GenericPool<R>
 
 interface Box<R> {
   readonly resource: R
@@ -46,9 +49,9 @@ export function createPool<R>(factory: Factory<R>, options?: GenericPoolOptions)
 
 /**
  * The pool of generic-pool 3 over a pool of cenote. The same factory, options, methods, counters and events, without its
- * faults: a create that always fails is retried with patience and never for one who waits no longer; a check that rejects,
- * a call that throws or hangs costs no capacity; `use` always gives back; `clear` of a pool in use never hands out what it
- * destroyed.
+ * faults: a create that always fails is retried with backoff, and only while a caller waits; a check that rejects, or a call
+ * that throws or hangs, costs no capacity; `use` always releases; `clear` of a pool in use never hands out a destroyed
+ * resource.
  */
 export class GenericPool<R> extends EventEmitter {
   /** The pool underneath, for its state and telemetry. */
@@ -89,7 +92,7 @@ export class GenericPool<R> extends EventEmitter {
       reapIntervalMs: evictionRunIntervalMillis > 0 ? evictionRunIntervalMillis : 1_000,
       maxLifetimeMs: Infinity,
       onError: (error) => {
-        // What a create, a destroy or a check threw is told where it happens; only a destroy that hangs is not.
+        // A failure of create, destroy or check is reported where it happens; only a destroy that hangs is not.
         if (error instanceof PoolError && error.code === 'CLOSE_FAILED')
           this.emit('factoryDestroyError', error)
         this.#lookSoon()
@@ -105,12 +108,12 @@ export class GenericPool<R> extends EventEmitter {
     this.#keepMin()
   }
 
-  /** A resource; who has the lower `priority` is served first. Rejects with TimeoutError, or when too many wait. */
+  /** Acquires a resource; a lower `priority` is served first. Rejects with TimeoutError, or when too many callers wait. */
   acquire(priority?: number): Promise<R> {
     return this.#promise(this.#acquire(priority))
   }
 
-  /** Calls `fn` with a resource, which is given back after it, or destroyed when `fn` fails. */
+  /** Calls `fn` with a resource, and releases it, or destroys it if `fn` fails. */
   use<T>(fn: (resource: R) => T | PromiseLike<T>, priority?: number): Promise<T> {
     return this.#promise(this.#use(fn, priority))
   }
@@ -119,29 +122,29 @@ export class GenericPool<R> extends EventEmitter {
     return this.#loans.has(resource)
   }
 
-  /** Gives a resource back. Rejects when it is not borrowed. */
+  /** Releases a resource. Rejects if it is not borrowed. */
   release(resource: R): Promise<void> {
-    return this.#promise(this.#giveBack(resource, (lease) => lease.release()))
+    return this.#promise(this.#return(resource, (lease) => lease.release()))
   }
 
-  /** Gives a resource back for good. Rejects when it is not borrowed. */
+  /** Destroys a borrowed resource. Rejects if it is not borrowed. */
   destroy(resource: R): Promise<void> {
-    return this.#promise(this.#giveBack(resource, (lease) => lease.destroy()))
+    return this.#promise(this.#return(resource, (lease) => lease.destroy()))
   }
 
-  /** Accepts no more work, and resolves when all that was asked for has been served and given back. */
+  /** Accepts no more callers, and resolves when every waiter was served and every resource released. */
   drain(): Promise<void> {
     this.#isDraining = true
     this.#keepMin()
     return this.#promise(this.#until(() => this.#pending === 0 && this.#loans.size === 0))
   }
 
-  /** Destroys every idle resource, and those in use when they come back. After `drain`: the end of the pool. */
+  /** Destroys every idle resource, and those in use when they are released. After `drain` it ends the pool. */
   clear(): Promise<void> {
     return this.#promise(this.#clear())
   }
 
-  /** Resolves when `min` resources are there, idle or in use. */
+  /** Resolves when `min` resources exist, idle or in use. */
   ready(): Promise<void> {
     return this.#promise(this.#until(() => this.core.state().connections >= this.min))
   }
@@ -175,7 +178,7 @@ export class GenericPool<R> extends EventEmitter {
     const last = (this.#options.priorityRange || 1) - 1
     const wanted = Math.trunc(Number(priority)) || 0
     this.#pending++
-    // Before the core hands one out, for it keeps so many idle beside it.
+    // Before the core hands out a resource: minIdle does not count it.
     this.#keepMin()
     try {
       const lease = await this.core.acquire({ priority: wanted < 0 || wanted > last ? last : wanted })
@@ -202,15 +205,15 @@ export class GenericPool<R> extends EventEmitter {
     try {
       result = await fn(resource)
     } catch (error) {
-      // fn may have given it back itself.
-      if (this.#loans.has(resource)) await this.#giveBack(resource, (lease) => lease.destroy())
+      // fn may have released it itself.
+      if (this.#loans.has(resource)) await this.#return(resource, (lease) => lease.destroy())
       throw error
     }
-    if (this.#loans.has(resource)) await this.#giveBack(resource, (lease) => lease.release())
+    if (this.#loans.has(resource)) await this.#return(resource, (lease) => lease.release())
     return result
   }
 
-  async #giveBack(resource: R, how: (lease: Lease<Box<R>>) => void): Promise<void> {
+  async #return(resource: R, how: (lease: Lease<Box<R>>) => void): Promise<void> {
     const lease = this.#loans.get(resource)
     if (lease === undefined) throw new Error('Resource not currently part of this pool')
     this.#loans.delete(resource)
@@ -299,6 +302,10 @@ export class GenericPool<R> extends EventEmitter {
       : (new Wanted<T>((resolve, reject) => void promise.then(resolve, reject)) as Promise<T>)
   }
 }
+
+/** For `import genericPool from 'cenote/compat/generic-pool'`. */
+const genericPool: { readonly createPool: typeof createPool } = { createPool }
+export default genericPool
 
 function checkFactory<R>(factory: Factory<R>, options: GenericPoolOptions): void {
   if (typeof factory?.create !== 'function') throw new TypeError('factory.create must be a function')

@@ -1,12 +1,12 @@
 import type { PoolConnection } from 'mysql2'
-import type { Pool as DriverPool } from 'mysql2/promise'
+import promised, { type Pool as DriverPool } from 'mysql2/promise'
 
 import type { Pool as CorePool } from '../index.ts'
-import { createPoolCluster, escape, escapeId, format, raw } from './mysql2.ts'
-import { loadMysql2 } from './mysql2/driver.ts'
+import { createPoolCluster } from './mysql2.ts'
 import type { PoolOptions } from './mysql2/options.ts'
 import { Mysql2Pool } from './mysql2/pool.ts'
 
+export type * from 'mysql2/promise'
 export type { PoolOptions } from './mysql2/options.ts'
 export { createPoolCluster, escape, escapeId, format, raw } from './mysql2.ts'
 
@@ -37,16 +37,11 @@ export function createPool(options: PoolOptions | string): Pool {
 
 /** The driver's own. */
 export const createConnection: typeof import('mysql2/promise').createConnection = (config: string | object) =>
-  loadMysql2<typeof import('mysql2/promise')>('mysql2/promise').createConnection(config as never)
+  promised.createConnection(config as never)
 
-/** For `import mysql from 'cenote/compat/mysql2/promise'`. */
-const mysql: {
+/** For `import mysql from 'cenote/compat/mysql2/promise'`: the driver's own exports, with the pool of cenote. */
+const mysql: Omit<typeof import('mysql2/promise'), 'createPool' | 'createPoolCluster'> & {
   createPool: typeof createPool
   createPoolCluster: typeof createPoolCluster
-  createConnection: typeof createConnection
-  format: typeof format
-  escape: typeof escape
-  escapeId: typeof escapeId
-  raw: typeof raw
-} = { createPool, createPoolCluster, createConnection, format, escape, escapeId, raw }
+} = Object.assign(Object.create(promised), { createPool, createPoolCluster })
 export default mysql

@@ -1,10 +1,11 @@
 import type { Pool as DriverPool, PoolConnection } from 'mysql2'
 
 import type { Pool as CorePool } from '../index.ts'
-import { loadMysql2, type Mysql2Module } from './mysql2/driver.ts'
+import { installed, type Mysql2Module } from './mysql2/driver.ts'
 import type { PoolOptions } from './mysql2/options.ts'
 import { Mysql2Pool } from './mysql2/pool.ts'
 
+export type * from 'mysql2'
 export type { PoolOptions } from './mysql2/options.ts'
 
 /** The pool of mysql2, with the pool of cenote underneath it. */
@@ -44,28 +45,23 @@ export function createPoolCluster(): never {
 
 /** The driver's own. */
 export const createConnection: typeof import('mysql2').createConnection = (config: string | object) =>
-  loadMysql2().createConnection(config)
+  installed.createConnection(config)
 
 /** The driver's own. */
-export const format: Mysql2Module['format'] = (...args) => loadMysql2().format(...args)
+export const format: Mysql2Module['format'] = (...args) => installed.format(...args)
 
 /** The driver's own. */
-export const escape: Mysql2Module['escape'] = (...args) => loadMysql2().escape(...args)
+export const escape: Mysql2Module['escape'] = (...args) => installed.escape(...args)
 
 /** The driver's own. */
-export const escapeId: Mysql2Module['escapeId'] = (...args) => loadMysql2().escapeId(...args)
+export const escapeId: Mysql2Module['escapeId'] = (...args) => installed.escapeId(...args)
 
 /** The driver's own. */
-export const raw: Mysql2Module['raw'] = (sql) => loadMysql2().raw(sql)
+export const raw: Mysql2Module['raw'] = (sql) => installed.raw(sql)
 
-/** For `import mysql from 'cenote/compat/mysql2'`. */
-const mysql: {
+/** For `import mysql from 'cenote/compat/mysql2'`: the driver's own exports, with the pool of cenote. */
+const mysql: Omit<typeof import('mysql2'), 'createPool' | 'createPoolCluster'> & {
   createPool: typeof createPool
   createPoolCluster: typeof createPoolCluster
-  createConnection: typeof createConnection
-  format: typeof format
-  escape: typeof escape
-  escapeId: typeof escapeId
-  raw: typeof raw
-} = { createPool, createPoolCluster, createConnection, format, escape, escapeId, raw }
+} = Object.assign(Object.create(installed), { createPool, createPoolCluster })
 export default mysql

@@ -1,37 +1,41 @@
+// oxlint-disable no-unsafe-declaration-merging -- the interface Pool only narrows the listeners of `on`
 import { EventEmitter } from 'node:events'
 
-import { AcquireTimeoutError, ConnectError, type Lease, Pool as CorePool, PoolClosedError } from '../index.ts'
-
+import { type Lease, Pool as CorePool } from '../index.ts'
 import { settle } from './callback.ts'
 import {
   called,
   type ClientClass,
   ClientManager,
-  type PgPoolClient,
-  type Release,
+  type ClientOwner,
+  type DriverClient,
 } from './pg-pool/clients.ts'
-import { hide, type PgPoolOptions } from './pg-pool/options.ts'
+import {
+  checkOptions,
+  type ClientLikeCtr,
+  type ClientLikeCtr as CtrOf,
+  type Defaults,
+  type GivenOptions,
+  coreOptions,
+  withDefaults,
+  type PgPoolOptions,
+} from './pg-pool/options.ts'
+import { Callers, ENDED } from './pg-pool/callers.ts'
+import { Pipeline } from './pg-pool/pipeline.ts'
+import { isStream, keepName, STREAM } from './pg-pool/compatible.ts'
+import { queryOnce } from './pg-pool/query-once.ts'
+import type * as types from './pg-pool/types.ts'
 
-export type { PgPoolClient, Release } from './pg-pool/clients.ts'
-export type { PgPoolOptions } from './pg-pool/options.ts'
+export type { ClientLikeCtr, PgPoolOptions, PgPoolReset } from './pg-pool/options.ts'
+export type * from './pg-pool/types.ts'
 
 type Callback<T extends unknown[] = []> = (error: Error | undefined, ...rest: Partial<T>) => unknown
-type PoolCore = CorePool<PgPoolClient>
-
-/** Who waits for a client. */
-interface Caller {
-  resolve(client: PgPoolClient): void
-  reject(error: unknown): void
-}
-
-const GRACE_MS = 1_000
-const ENDED = 'Cannot use a pool after calling end on the pool'
 
 /**
  * The class `Pool` of pg-pool 3, which is `pg.Pool`, over a pool of cenote: the same options, methods in promise and callback
- * form, counters, events and clients, without its faults: who waits when the pool is ended is told so, callbacks run in their
- * caller's async context, a client in a transaction never reaches the next caller, a dead one neither, and an error of an idle
- * client ends the process no more when nobody listens.
+ * form, counters, events and clients, without its faults: waiters are rejected when the pool is ended, callbacks run in their
+ * caller's async context, a client that is dead or in a transaction never reaches the next caller, and an error of an idle
+ * client without a listener does not end the process.
  *
  * @example
  * ```ts
@@ -43,57 +47,42 @@ const ENDED = 'Cannot use a pool after calling end on the pool'
  * await pool.end()
  * ```
  */
-export class Pool extends EventEmitter implements AsyncDisposable {
+export class Pool<C extends types.Client = types.Client> extends EventEmitter implements AsyncDisposable {
+  /** The class itself, so that `new pg.Pool()` works on the default import. */
+  static readonly Pool: typeof Pool = Pool
+
   /** The options given, with defaults. */
-  readonly options: any
-  /** The class of the clients; that of the package `pg` once the first has been asked for. */
-  Client: any
+  readonly options: types.PoolOptions
+  /** The class of the clients; that of the package `pg` once the first client was opened. */
+  Client: ClientLikeCtr<C>
   readonly Promise: PromiseConstructorLike
   readonly log: (...messages: unknown[]) => void
-  /** `end` has been called. */
+  /** Whether `end` was called. */
   ending = false
-  /** `end` is done. */
+  /** Whether `end` has finished. */
   ended = false
-  readonly #core: PoolCore
+  readonly #core: CorePool<DriverClient>
+  readonly #options: GivenOptions & Defaults
   readonly #manager: ClientManager
-  readonly #waiting = new Set<Caller>()
-  readonly #born = new Map<PgPoolClient, number>()
-  readonly #leased = new Map<PgPoolClient, Lease<PgPoolClient>>()
+  readonly #callers: Callers
+  readonly #pipeline: Pipeline | undefined
+  readonly #born = new Map<DriverClient, number>()
+  readonly #leased = new Map<DriverClient, Lease<DriverClient>>()
   #onReturn: () => void = () => {}
 
-  constructor(options: PgPoolOptions = {}, Client?: ClientClass) {
+  constructor(config?: PgPoolOptions<C>, Client?: ClientLikeCtr<C>) {
     super()
-    const idleTimeoutMillis = options.idleTimeoutMillis === undefined ? 10_000 : options.idleTimeoutMillis
-    this.options = {
-      ...options,
-      max: options.max || options.poolSize || 10,
-      min: options.min || 0,
-      maxUses: options.maxUses || Infinity,
-      allowExitOnIdle: options.allowExitOnIdle ?? false,
-      maxLifetimeSeconds: options.maxLifetimeSeconds ?? 0,
-      idleTimeoutMillis,
-    }
-    hide(this.options, options)
-    this.Client = options.Client ?? Client
+    const options = (config ?? {}) as GivenOptions
+    checkOptions(options)
+    keepName(new.target)
+    this.#options = withDefaults(options)
+    this.options = this.#options as types.PoolOptions
+    this.Client = (options.Client ?? Client) as ClientLikeCtr<C>
     this.Promise = options.Promise ?? Promise
     this.log = options.log ?? (() => {})
-    this.#manager = new ClientManager(this)
-    const lifetimeMs = (options.maxLifetimeSeconds || Infinity) * 1_000
-    const idleMs = idleTimeoutMillis || Infinity
-    const limitMs = options.connectionTimeoutMillis || Infinity
-    this.#core = new CorePool<PgPoolClient>(this.#manager, {
-      maxSize: this.options.max,
-      minIdle: Math.min(this.options.min, this.options.max),
-      queueStrategy: 'lifo',
-      maxUses: this.options.maxUses,
-      maxLifetimeMs: lifetimeMs,
-      lifetimeJitter: 0,
-      idleTimeoutMs: idleMs,
-      reapIntervalMs: Math.min(Math.max(Math.min(idleMs, lifetimeMs) / 100, 1), 1_000),
-      acquireTimeoutMs: limitMs,
-      // The driver has the same limit; this is for one that has none, after the caller was told.
-      connectTimeoutMs: limitMs + GRACE_MS,
-      retryConnect: false,
+    this.#manager = new ClientManager(this.#owner())
+    this.#core = new CorePool<DriverClient>(this.#manager, {
+      ...coreOptions(this.#options),
       onError: (error) => this.log('a failure that belongs to no caller', error),
       ...options.core,
       afterConnect: async (client) => {
@@ -101,19 +90,29 @@ export class Pool extends EventEmitter implements AsyncDisposable {
         this.#born.set(client, performance.now())
         this.emit('connect', client)
         await options.core?.afterConnect?.(client)
-        if (options.verify !== undefined) await verify(client, options.verify)
-        // One that `min` asked for may never be lent.
+        if (options.verify !== undefined) await called((done) => options.verify?.(client, done))
+        // A client that `min` keeps may never be handed out.
         if (options.allowExitOnIdle === true) client.unref?.()
+      },
+    })
+    const { maxPipeline, connectionTimeoutMillis } = options
+    if (maxPipeline !== undefined)
+      this.#pipeline = new Pipeline(this.#core, maxPipeline, connectionTimeoutMillis || Infinity)
+    this.#callers = new Callers(this.#core, this.#manager, {
+      lend: (lease) => this.#lend(lease),
+      changed: () => {
+        this.#keepMin()
+        this.#onReturn()
       },
     })
   }
 
   /** The pool underneath, for its state and telemetry. */
-  get core(): CorePool<PgPoolClient> {
-    return this.#core
+  get core(): CorePool<types.PoolClient & C> {
+    return this.#core as unknown as CorePool<types.PoolClient & C>
   }
 
-  /** Who waits for a client and has none being opened for it. */
+  /** Number of waiters without a connect under way. */
   get waitingCount(): number {
     const { waiting, opening } = this.#core.state()
     return Math.max(0, waiting - opening)
@@ -136,14 +135,20 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     return connections + opening
   }
 
-  /** A client of the driver, to be given back by its `release`: see {@link PgPoolClient}. Untyped, so that it fits the driver's types. */
-  connect(): Promise<any>
-  connect(callback: (error: Error | undefined, client: any, release: Release) => unknown): void
+  /** Acquires a client of the driver. Call its `release` when it is no longer needed; with an error or `true` it is closed. */
+  connect(): Promise<C & types.PoolClient>
   connect(
-    callback?: (error: Error | undefined, client: any, release: Release) => unknown,
-  ): Promise<PgPoolClient> | void {
+    callback: (
+      error: Error | undefined,
+      client: (C & types.PoolClient) | undefined,
+      done: (release?: any) => void,
+    ) => void,
+  ): void
+  connect(
+    callback?: (error: Error | undefined, client: any, done: (release?: any) => void) => void,
+  ): Promise<C & types.PoolClient> | void {
     const connected = this.#connect()
-    if (callback === undefined) return this.#promise(connected)
+    if (callback === undefined) return this.#promise(connected) as unknown as Promise<C & types.PoolClient>
     settle(
       connected,
       (client) => callback(undefined, client, client.release),
@@ -151,7 +156,35 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     )
   }
 
-  /** One query on a client of the pool's choice. A client whose query failed is ended, as with pg-pool. */
+  /**
+   * Runs one query on a client of the pool. A client whose query failed is closed, as with pg-pool. A cursor or a stream is
+   * rejected: it needs a client that is kept until it has ended, from `connect`.
+   */
+  query<R extends any[] = any[], I = any[]>(
+    queryConfig: types.QueryArrayConfig<I>,
+    values?: types.QueryConfigValues<I>,
+  ): Promise<types.QueryArrayResult<R>>
+  query<R extends types.QueryResultRow = any, I = any[]>(
+    queryConfig: types.QueryConfig<I>,
+  ): Promise<types.QueryResult<R>>
+  query<R extends types.QueryResultRow = any, I = any[]>(
+    queryTextOrConfig: string | types.QueryConfig<I>,
+    values?: types.QueryConfigValues<I>,
+  ): Promise<types.QueryResult<R>>
+  query<R extends any[] = any[], I = any[]>(
+    queryConfig: types.QueryArrayConfig<I>,
+    callback: (error: Error, result: types.QueryArrayResult<R>) => void,
+  ): void
+  query<R extends types.QueryResultRow = any, I = any[]>(
+    queryTextOrConfig: string | types.QueryConfig<I>,
+    callback: (error: Error, result: types.QueryResult<R>) => void,
+  ): void
+  query<R extends types.QueryResultRow = any, I = any[]>(
+    queryText: string,
+    values: types.QueryConfigValues<I>,
+    callback: (error: Error, result: types.QueryResult<R>) => void,
+  ): void
+  query<T extends types.Submittable>(submittable: T): T
   query(text: any, ...rest: any[]): any {
     const callback = rest.find((argument): argument is Callback<[unknown]> => typeof argument === 'function')
     const values = rest.filter((argument) => argument !== callback)
@@ -160,7 +193,7 @@ export class Pool extends EventEmitter implements AsyncDisposable {
       setImmediate(() => text(error))
       return undefined
     }
-    const queried = this.#query(text, values)
+    const queried = isStream(text) ? Promise.reject(new TypeError(STREAM)) : this.#query(text, values)
     if (callback === undefined) return this.#promise(queried)
     settle(
       queried,
@@ -171,8 +204,8 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   }
 
   /**
-   * Refuses new work, tells those who wait for a client in use, waits for the clients in use to be released, and ends all.
-   * Rejects when it was called before.
+   * Rejects new callers and the waiters for a client in use, waits until the clients in use are released, and ends all.
+   * Rejects if it was called before.
    */
   end(): Promise<void>
   end(callback: (error?: Error) => unknown): void
@@ -182,41 +215,30 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     settle(ended, () => callback(), callback)
   }
 
-  /** Same as `end()`, and nothing when that was called before. */
+  /** Same as `end()`; does nothing if that was called before. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.ending) await this.end()
   }
 
-  #connect(): Promise<PgPoolClient> {
-    if (this.ending) return Promise.reject(new Error(ENDED))
-    return new Promise((resolve, reject) => void this.#serve({ resolve, reject }))
+  #query(text: unknown, values: unknown[]): Promise<unknown> {
+    if (this.#pipeline?.takes(text) === true && !this.ending) return this.#pipeline.query(text, values)
+    return this.#connect().then((client) => queryOnce(client, text, values))
   }
 
-  async #serve(caller: Caller): Promise<void> {
-    this.#waiting.add(caller)
-    this.#keepMin()
-    try {
-      const lease = await this.#core.acquire()
-      // `end` has told the caller, who is gone.
-      if (this.#waiting.delete(caller)) caller.resolve(this.#lend(lease))
-      else lease.release()
-    } catch (error) {
-      this.#waiting.delete(caller)
-      caller.reject(translate(error))
-    }
-    this.#keepMin()
-    this.#onReturn()
+  #connect(): Promise<DriverClient> {
+    if (this.ending) return Promise.reject(new Error(ENDED))
+    return this.#callers.connect(this.#options.connectionTimeoutMillis || Infinity)
   }
 
   // `min` counts what is in use; the core's minIdle does not.
   #keepMin(): void {
-    if (this.options.min === 0 || this.ending) return
-    const busy = this.#leased.size + this.#waiting.size
-    const minIdle = Math.max(0, Math.min(this.options.min, this.options.max) - busy)
+    if (this.#options.min === 0 || this.ending) return
+    const busy = this.#leased.size + this.#callers.size
+    const minIdle = Math.max(0, Math.min(this.#options.min, this.#options.max) - busy)
     if (minIdle !== this.#core.state().minIdle) void this.#core.resize({ minIdle })
   }
 
-  #lend(lease: Lease<PgPoolClient>): PgPoolClient {
+  #lend(lease: Lease<DriverClient>): DriverClient {
     const client = lease.connection
     this.#leased.set(client, lease)
     this.#manager.lent(client)
@@ -236,12 +258,12 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     return client
   }
 
-  #release(lease: Lease<PgPoolClient>, client: PgPoolClient, error: Error | boolean | undefined): void {
+  #release(lease: Lease<DriverClient>, client: DriverClient, error: Error | boolean | undefined): void {
     client._poolUseCount = (client._poolUseCount ?? 0) + 1
     if (client._poolUseCount >= this.options.maxUses) this.log('remove expended client')
     this.#leased.delete(client)
-    this.#manager.returned(client)
     this.emit('release', error, client)
+    this.#manager.returned(client, !(error === undefined || error === false || error === null))
     if (this.options.allowExitOnIdle === true) client.unref?.()
     this.#keepMin()
     if (error === undefined || error === false || error === null) lease.release()
@@ -249,66 +271,42 @@ export class Pool extends EventEmitter implements AsyncDisposable {
     this.#onReturn()
   }
 
-  async #query(text: unknown, values: readonly unknown[]): Promise<unknown> {
-    const client = await this.#connect()
-    return new Promise((resolve, reject) => {
-      let isDone = false
-      const done = (error: Error | null | undefined, result?: unknown): void => {
-        if (isDone) return
-        isDone = true
-        client.off('error', done)
-        const failure = error ?? undefined
-        client.release(failure)
-        if (failure === undefined) resolve(result)
-        else reject(failure)
-      }
-      // Of a client that dies the driver may tell its 'error' event only, and not the query.
-      client.once('error', done)
-      try {
-        client.query(text, ...values, done)
-      } catch (error) {
-        done(error as Error)
-      }
-    })
-  }
-
   async #end(): Promise<void> {
     if (this.ending) throw new Error('Called end on pool more than once')
     this.ending = true
     this.log('ending')
-    // Those for whom a client is being opened are served; the others would wait for one that never comes.
-    const served = this.#core.state().opening
-    for (const caller of [...this.#waiting].slice(served)) {
-      this.#waiting.delete(caller)
-      caller.reject(new Error(ENDED))
-    }
+    this.#callers.refuseWithoutRoom()
     await new Promise<void>((resolve) => {
       this.#onReturn = () => {
-        if (this.#waiting.size + this.#leased.size === 0) resolve()
+        if (this.#callers.size + this.#leased.size === 0) resolve()
       }
       this.#onReturn()
     })
+    await this.#pipeline?.end()
     await this.#core.close()
     this.ended = true
   }
 
-  /** For the manager of the clients; nothing else calls it. */
-  idleError(error: Error, client: PgPoolClient): void {
-    if (this.listenerCount('error') > 0) this.emit('error', Object.assign(error, { client }), client)
-  }
-
-  /** For the manager of the clients; nothing else calls it. */
-  died(client: PgPoolClient): void {
-    // Its place is free for another at once. The holder may still call `release`.
-    this.#leased.get(client)?.destroy()
-    this.#leased.delete(client)
-    this.#onReturn()
-  }
-
-  /** For the manager of the clients; nothing else calls it. */
-  removed(client: PgPoolClient): void {
-    if (!this.#born.delete(client)) return
-    this.emit('remove', client)
+  // What the manager of the clients reads of the pool, and reports to it.
+  #owner(): ClientOwner {
+    return {
+      options: this.#options,
+      log: this.log,
+      Client: this.Client as ClientClass | undefined,
+      loaded: (Client) => (this.Client = Client as ClientLikeCtr<C>),
+      clientError: (error, client) => {
+        if (this.listenerCount('error') > 0) this.emit('error', Object.assign(error, { client }), client)
+      },
+      died: (client) => {
+        // Its slot is free immediately. The holder may still call `release`.
+        this.#leased.get(client)?.destroy()
+        this.#leased.delete(client)
+        this.#onReturn()
+      },
+      removed: (client) => {
+        if (this.#born.delete(client)) this.emit('remove', client)
+      },
+    }
   }
 
   #promise<T>(promise: Promise<T>): Promise<T> {
@@ -318,19 +316,32 @@ export class Pool extends EventEmitter implements AsyncDisposable {
   }
 }
 
-function verify(client: PgPoolClient, judge: NonNullable<PgPoolOptions['verify']>): Promise<void> {
-  return called((done) => judge(client, done))
+/** The events of a pool. */
+export interface Pool<C extends types.Client = types.Client> {
+  on<K extends types.PoolEvent>(event: K, listener: types.PoolListener<K, C>): this
 }
 
-function translate(error: unknown): unknown {
-  if (error instanceof AcquireTimeoutError) {
-    const message =
-      error.phase === 'queue'
-        ? 'timeout exceeded when trying to connect'
-        : 'Connection terminated due to connection timeout'
-    return new Error(message, { cause: error })
-  }
-  if (error instanceof PoolClosedError) return new Error(ENDED, { cause: error })
-  if (!(error instanceof ConnectError)) return error
-  return error.cause
+/** The types of `pg` and pg-pool, for `import pg from` and `import Pool from`. */
+export declare namespace Pool {
+  export type ClientLikeCtr<C = types.Client> = CtrOf<C>
+  export type Config<C = types.Client> = PgPoolOptions<C>
+  export type Client = types.Client
+  export type ClientBase = types.ClientBase
+  export type ClientConfig = types.ClientConfig
+  export type PoolClient = types.PoolClient
+  export type PoolConfig = types.PoolConfig
+  export type PoolOptions = types.PoolOptions
+  export type QueryConfig<I = any[]> = types.QueryConfig<I>
+  export type QueryArrayConfig<I = any[]> = types.QueryArrayConfig<I>
+  export type QueryResult<R extends types.QueryResultRow = any> = types.QueryResult<R>
+  export type QueryArrayResult<R extends any[] = any[]> = types.QueryArrayResult<R>
+  export type QueryResultRow = types.QueryResultRow
+  export type Submittable = types.Submittable
+  export type ConnectionConfig = types.ConnectionConfig
+  export type DatabaseError = types.DatabaseError
 }
+
+export default Pool
+
+// Hosts such as Drizzle look for "Pool" in the name of the class, which a minifier changes.
+Object.defineProperty(Pool, 'name', { value: 'Pool', configurable: true })

@@ -1,29 +1,27 @@
-import { AcquireTimeoutError, ConnectError, type Lease, Pool as CorePool, PoolClosedError } from '../index.ts'
+import { OWN_CONNECT } from './connect-backoff.ts'
+import {
+  AcquireTimeoutError,
+  ConnectError,
+  type ConnectionManager,
+  type Lease,
+  Pool as CorePool,
+  PoolClosedError,
+} from '../index.ts'
 
-/** Options of {@link Pool}: those of sequelize-pool. */
-export interface SequelizePoolOptions<R> {
-  readonly name?: string | undefined
-  readonly create: () => Promise<R>
-  readonly destroy: (resource: R) => unknown
-  /** Whether a resource that was used before may be used again. Synchronous. */
-  readonly validate: (resource: R) => boolean
-  readonly max: number
-  /** Resources kept in all, from the start. */
-  readonly min: number
-  /** Checkouts before a resource is replaced. Default: no limit. */
-  readonly maxUses?: number | undefined
-  /** Default: 30000. */
-  readonly idleTimeoutMillis?: number | undefined
-  /** Default: 30000. */
-  readonly acquireTimeoutMillis?: number | undefined
-  /** Default: 1000. */
-  readonly reapIntervalMillis?: number | undefined
-  /** Hears what went wrong where nobody waits for it. */
-  readonly log?: ((message: string, level: string) => unknown) | boolean | undefined
-}
+import { check, type FactoryOptions, type LogLevel } from './sequelize-pool/options.ts'
+
+export type { FactoryLogger, FactoryOptions, LogLevel } from './sequelize-pool/options.ts'
 
 interface Box<R> {
   readonly resource: R
+  /** Closes the resource if it is idle. */
+  readonly lost: () => void
+  /** Settles when `destroy` of the factory has. */
+  readonly destroyed: {
+    readonly promise: Promise<void>
+    readonly resolve: () => void
+    readonly reject: (reason: unknown) => void
+  }
 }
 
 const GRACE_MS = 1_000
@@ -33,10 +31,25 @@ export class TimeoutError extends Error {
   override name = 'TimeoutError'
 }
 
+/** What `destroy` of the factory failed with, for each resource of a `destroyAllNow`. */
+export class AggregateError extends Error {
+  override name = 'AggregateError'
+  readonly errors: Error[]
+
+  constructor(errors: Error[]) {
+    super(errors.map(String).join('; '))
+    this.errors = errors
+  }
+
+  override toString(): string {
+    return `AggregateError of:\n${this.errors.map((error) => `    ${String(error)}\n`).join('')}`
+  }
+}
+
 /**
- * The class `Pool` of sequelize-pool 8 over a pool of cenote, for Sequelize's connection manager. The same options, methods
- * and counters, without its faults: a create that hangs costs no place, who waits when the pool is drained is served or
- * told, an idle pool does not keep a process alive.
+ * The class `Pool` of sequelize-pool 8 over a pool of cenote, for Sequelize's connection manager. It has the same options,
+ * methods and counters, without the original's faults: a create that hangs frees its slot, a caller that waits while the pool
+ * is drained is served or rejected, an idle pool does not keep a process alive.
  *
  * @example
  * ```ts
@@ -52,56 +65,53 @@ export class TimeoutError extends Error {
 export class Pool<R> {
   /** The pool underneath, for its state and telemetry. */
   readonly core: CorePool<Box<R>>
-  readonly name: string
-  readonly minSize: number
-  readonly #options: SequelizePoolOptions<R>
+  readonly #options: FactoryOptions<R>
   readonly #leases = new Map<R, Lease<Box<R>>>()
   readonly #timeoutError: new (message: string) => Error
+  readonly #free = new Set<Box<R>>()
   #waiting = 0
   #isDraining = false
   #onReturn: () => void = () => {}
 
-  /** `classes.TimeoutError`: thrown instead of this module's, for Sequelize, which tests `instanceof` sequelize-pool's own. */
+  /**
+   * `classes.TimeoutError` is thrown instead of this module's, for Sequelize, which tests `instanceof` sequelize-pool's own.
+   * Throws Error for a wrong option, with the text of sequelize-pool.
+   */
   constructor(
-    options: SequelizePoolOptions<R>,
+    options: FactoryOptions<R>,
     classes: { readonly TimeoutError?: new (message: string) => Error } = {},
   ) {
+    check(options)
     this.#options = options
     this.#timeoutError = classes.TimeoutError ?? TimeoutError
-    this.minSize = options.min
-    const { create, destroy, validate } = options
-    this.core = new CorePool<Box<R>>(
-      {
-        connect: async ({ signal }) => {
-          const resource = await create()
-          if (signal.aborted) await destroy(resource)
-          signal.throwIfAborted()
-          return { resource }
-        },
-        isValid: () => true,
-        // Before each use and after it: it is synchronous.
-        hasBroken: ({ resource }) => !validate(resource),
-        close: async ({ resource }) => {
-          await destroy(resource)
-        },
-      },
-      {
-        ...(options.name === undefined ? {} : { name: options.name }),
-        maxSize: options.max,
-        minIdle: Math.min(options.min, options.max),
-        maxUses: options.maxUses ?? Infinity,
-        maxLifetimeMs: Infinity,
-        testOnCheckOut: false,
-        idleTimeoutMs: options.idleTimeoutMillis || 30_000,
-        acquireTimeoutMs: options.acquireTimeoutMillis || 30_000,
-        // Later than who waits for it, who is told of a time-out.
-        connectTimeoutMs: (options.acquireTimeoutMillis || 30_000) + GRACE_MS,
-        reapIntervalMs: options.reapIntervalMillis || 1_000,
-        retryConnect: false,
-        onError: (error) => this.#log(String(error), 'warn'),
-      },
-    )
-    this.name = this.core.options.name
+    const acquireTimeoutMs = options.acquireTimeoutMillis || 30_000
+    this.core = new CorePool<Box<R>>(this.#manager(), {
+      ...(options.name === undefined ? {} : { name: options.name }),
+      maxSize: options.max,
+      minIdle: options.min,
+      // sequelize-pool reads 0 as "destroy it at its first return".
+      maxUses: Math.max(1, Math.ceil(options.maxUses ?? Infinity)),
+      maxLifetimeMs: Infinity,
+      queueStrategy: 'lifo',
+      validationBypassMs: 0,
+      idleTimeoutMs: options.idleTimeoutMillis || 30_000,
+      acquireTimeoutMs,
+      // Later than the callers' deadline, which is reported as a timeout.
+      connectTimeoutMs: acquireTimeoutMs + GRACE_MS,
+      reapIntervalMs: options.reapIntervalMillis || 1_000,
+      retryConnect: false,
+      connectBackoff: OWN_CONNECT,
+      onError: (error) => this.#log(String(error), 'warn'),
+    })
+  }
+
+  /** The option `name`. */
+  get name(): string {
+    return this.#options.name as string
+  }
+
+  get minSize(): number {
+    return this.#options.min
   }
 
   get size(): number {
@@ -129,11 +139,12 @@ export class Pool<R> {
   async acquire(): Promise<R> {
     if (this.#isDraining) throw new Error('pool is draining and cannot accept work')
     this.#waiting++
-    // Before the core hands one out, for it keeps so many idle beside it.
+    // Before the core hands out a resource: minIdle does not count it.
     this.#keepMin()
     try {
       const lease = await this.core.acquire()
       const { resource } = lease.connection
+      this.#free.delete(lease.connection)
       this.#leases.set(resource, lease)
       return resource
     } catch (error) {
@@ -152,17 +163,42 @@ export class Pool<R> {
     }
   }
 
-  /** Gives a resource back. Never throws: one that is not in use is only logged. */
+  /** Gives a resource back. Never throws: a resource that is not in use is only logged. */
   release(resource: R): void {
-    this.#end(resource, (lease) => lease.release())
+    const lease = this.#leases.get(resource)
+    if (lease === undefined) {
+      const isFree = [...this.#free].some((box) => box.resource === resource)
+      const what = isFree
+        ? 'release called twice for the same resource'
+        : 'attempt to release an invalid resource'
+      this.#log(`${what}: ${new Error().stack}`, 'error')
+      return
+    }
+    this.#leases.delete(resource)
+    this.#keepMin()
+    this.#free.add(lease.connection)
+    lease.release()
+    this.#onReturn()
   }
 
-  /** Gives a resource back for good. */
+  /**
+   * Destroys a resource, in use or idle, and resolves when `destroy` of the factory has. Rejects with what that failed with.
+   * Ignores a resource that is not of this pool.
+   */
   async destroy(resource: R): Promise<void> {
-    this.#end(resource, (lease) => lease.destroy())
+    const lease = this.#leases.get(resource)
+    const box = lease?.connection ?? [...this.#free].find((each) => each.resource === resource)
+    if (box === undefined) return
+    this.#leases.delete(resource)
+    this.#free.delete(box)
+    this.#keepMin()
+    if (lease === undefined) box.lost()
+    else lease.destroy()
+    this.#onReturn()
+    await box.destroyed.promise
   }
 
-  /** Accepts no more work, and resolves when all that was asked for has been served and given back. */
+  /** Accepts no more callers, and resolves when every waiter was served and every resource released. */
   async drain(): Promise<void> {
     this.#isDraining = true
     await this.core.resize({ minIdle: 0 })
@@ -174,10 +210,49 @@ export class Pool<R> {
     })
   }
 
-  /** Destroys every resource. After `drain`: the end of the pool. */
+  /**
+   * Destroys every idle resource, and resolves when all are destroyed; a resource in use stays. After `drain` it ends the pool.
+   * Rejects with {@link AggregateError} if `destroy` of the factory failed.
+   */
   async destroyAllNow(): Promise<void> {
+    const errors: Error[] = []
+    for (const { resource } of this.#free) {
+      try {
+        await this.destroy(resource)
+      } catch (error) {
+        errors.push(error as Error)
+      }
+    }
     if (this.#isDraining) await this.core.close()
-    else this.core.clear()
+    if (errors.length > 0) throw new AggregateError(errors)
+  }
+
+  #manager(): ConnectionManager<Box<R>> {
+    const { create, destroy, validate } = this.#options
+    return {
+      connect: async ({ signal, lost }) => {
+        const resource = await create()
+        if (signal.aborted) await destroy(resource)
+        signal.throwIfAborted()
+        const destroyed = Promise.withResolvers<void>()
+        destroyed.promise.catch(() => {})
+        const box = { resource, lost, destroyed }
+        this.#free.add(box)
+        return box
+      },
+      isValid: ({ resource }) => validate(resource),
+      hasBroken: () => false,
+      close: async (box) => {
+        this.#free.delete(box)
+        try {
+          await destroy(box.resource)
+          box.destroyed.resolve()
+        } catch (error) {
+          box.destroyed.reject(error)
+          throw error
+        }
+      },
+    }
   }
 
   // `min` counts what is in use; the core's minIdle does not.
@@ -187,21 +262,9 @@ export class Pool<R> {
     if (minIdle !== this.core.state().minIdle) void this.core.resize({ minIdle })
   }
 
-  #end(resource: R, how: (lease: Lease<Box<R>>) => void): void {
-    const lease = this.#leases.get(resource)
-    if (lease === undefined) {
-      this.#log('a resource was given back that is not in use', 'warn')
-      return
-    }
-    this.#leases.delete(resource)
-    this.#keepMin()
-    how(lease)
-    this.#onReturn()
-  }
-
-  #log(message: string, level: string): void {
+  #log(message: string, level: LogLevel): void {
     const { log } = this.#options
     if (typeof log === 'function') log(message, level)
-    else if (log === true) console.log(`${level} pool ${this.name} - ${message}`)
+    else if (log === true) console.log(`${level.toUpperCase()} pool ${this.name ?? ''} - ${message}`)
   }
 }

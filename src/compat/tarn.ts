@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 
+import { OWN_CONNECT } from './connect-backoff.ts'
 import {
   AcquireTimeoutError,
   type ConnectContext,
@@ -10,12 +11,14 @@ import {
   PoolClosedError,
 } from '../index.ts'
 
-import { callbackOrPromise, timely } from './tarn/create.ts'
+import { callbackOrPromise, timely, withinTime } from './tarn/create.ts'
+import type { TarnEvents } from './tarn/events.ts'
 import { check, type TarnPoolOptions } from './tarn/options.ts'
 import { Pending, type PendingAcquire } from './tarn/pending.ts'
 
 export type { TarnPoolOptions } from './tarn/options.ts'
 export type { PendingAcquire } from './tarn/pending.ts'
+export type { TarnEvents } from './tarn/events.ts'
 
 /** An acquire, a create or a destroy took too long. */
 export class TimeoutError extends Error {}
@@ -35,12 +38,14 @@ interface Box<R> {
   freeSince: number
 }
 
+const GRACE_MS = 1_000
+
 type Emit = (event: string, ...args: unknown[]) => void
 
 /**
- * The class `Pool` of tarn 3 over a pool of cenote: for Kysely's `tarn.Pool`, Knex's `connectionPool`, and everybody who
- * uses tarn itself. The same options, methods, counters and events, without its faults: who waits when the pool is
- * destroyed is rejected at once, so is who comes later; a failed create is the `cause` of a timeout; an idle pool does not
+ * The class `Pool` of tarn 3 over a pool of cenote: for Kysely's `tarn.Pool`, Knex's `connectionPool`, and programs that
+ * use tarn itself. The same options, methods, counters and events, without its faults: waiters and later callers are
+ * rejected immediately when the pool is destroyed; a failed create is the `cause` of a timeout; an idle pool does not
  * keep a process alive.
  *
  * @example
@@ -89,8 +94,10 @@ export class Pool<R> {
       validationTimeoutMs: options.acquireTimeoutMillis ?? 30_000,
       acquireTimeoutMs: options.acquireTimeoutMillis ?? 30_000,
       connectTimeoutMs: options.createTimeoutMillis ?? 30_000,
-      closeTimeoutMs: options.destroyTimeoutMillis ?? 5_000,
-      connectBackoff: { minMs: retryMs, maxMs: retryMs },
+      // The close below ends by itself, after the event that reports it.
+      closeTimeoutMs: (options.destroyTimeoutMillis ?? 5_000) + GRACE_MS,
+      connectBackoff:
+        options.propagateCreateError === true ? OWN_CONNECT : { minMs: retryMs, maxMs: retryMs },
       retryConnect: options.propagateCreateError !== true,
       maxLifetimeMs: Infinity,
       idleTimeoutMs: Infinity,
@@ -120,7 +127,7 @@ export class Pool<R> {
     return pending
   }
 
-  /** Gives a resource back. False: it is not one that is in use. */
+  /** Releases a resource. False if it is not in use. */
   release(resource: R): boolean {
     const leases = this.#used.get(resource)
     const lease = leases?.pop()
@@ -154,7 +161,7 @@ export class Pool<R> {
     return this.core.state().opening
   }
 
-  /** Nothing is in the pool, nor will be, nor is asked for. */
+  /** Whether the pool has no resources, no creates under way and no waiters. */
   isEmpty(): boolean {
     const { connections, opening } = this.core.state()
     return connections + opening + this.#pending.size === 0
@@ -174,7 +181,7 @@ export class Pool<R> {
   }
 
   /**
-   * Rejects who waits, waits for creates under way and for what is in use, and destroys all. Never rejects: see the
+   * Rejects waiters, waits for creates under way and for resources in use, and destroys all. Never rejects: see the
    * inspection that it resolves with.
    */
   destroy(): Promise<PromiseInspection<void>> {
@@ -182,6 +189,12 @@ export class Pool<R> {
     return this.#destroying
   }
 
+  /** Whether `destroy` was called. */
+  get destroyed(): boolean {
+    return this.#destroying !== undefined
+  }
+
+  on<E extends keyof TarnEvents<R>>(event: E, listener: (...args: TarnEvents<R>[E]) => unknown): void
   on(event: string, listener: (...args: never[]) => unknown): void {
     this.#emitter.on(event, listener as () => void)
   }
@@ -270,7 +283,11 @@ export class Pool<R> {
         const id = ++this.#events
         this.#emit('destroyRequest', id, box.resource)
         try {
-          await destroy(box.resource)
+          await withinTime(
+            () => destroy(box.resource),
+            this.#options.destroyTimeoutMillis ?? 5_000,
+            () => new TimeoutError('a destroy took longer than destroyTimeoutMillis'),
+          )
           this.#emit('destroySuccess', id, box.resource)
         } catch (error) {
           this.#emit('destroyFail', id, box.resource, error)

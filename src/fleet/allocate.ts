@@ -9,7 +9,7 @@ export interface Claimant {
   readonly demand: number
   /** What it has now. */
   readonly share: number
-  /** Not heard of for longer than its lease: what it still has is kept for it, and it gets no more. */
+  /** Whether no beat arrived within its lease: what it holds is kept for it, and it gets no more. */
   readonly isAbsent: boolean
 }
 
@@ -22,7 +22,7 @@ interface Range {
 
 /**
  * Divides a budget of connections: weighted max-min over demand. Each member has its floor; beyond that no member gets more
- * than it could use while another is short, and those that are short are equal in share / weight. What nobody could use stays
+ * than it could use while another is short, and those that are short are equal in share / weight. What no member could use stays
  * where it is, as far as it can, and the rest is spread by weight: the whole budget is always given out, and a demand
  * that trembles moves nothing. Pure; the same for the same members in any order. Throws RangeError when the floors alone are more than the budget.
  *
@@ -42,7 +42,8 @@ export function allocate(budget: number, members: readonly Claimant[]): Map<stri
   const sorted = members.toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0))
   const floors = sorted.map((member) => (member.isAbsent ? member.share : member.floor))
   const least = sum(floors)
-  if (least > budget) throw new RangeError(`floors of ${least} in all: allowed are ${budget}, the budget`)
+  if (least > budget)
+    throw new RangeError(`the sum of the floors must be at most the budget, ${budget} (got ${least})`)
   let shares = floors
   for (const wish of [
     ({ demand }: Claimant) => demand,

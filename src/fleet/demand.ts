@@ -1,6 +1,6 @@
-import type { PoolState } from '../core/state.ts'
+import type { PoolState } from '../core/contract/state.ts'
 
-// Of the moments at which a pool is looked at. Fewer than there are in a beat, so that what is not used any more is known at the next.
+// Number of samples of a pool. Fewer than there are in a beat, so that unused connections are known at the next beat.
 const REMEMBERED = 4
 
 /** What a pool could use: the most of some moments, so that a gap between two requests gives nothing away. */

@@ -11,8 +11,9 @@ export type FleetErrorCode =
 
 /**
  * A pool could not join its fleet, or is not a member any more. `FLEET_BUDGET`: the other members have another budget;
- * `FLEET_PROTOCOL`: they are of a version that does not go with this one; `FLEET_FLOORS`: the floors are more than the budget;
- * `FLEET_NO_ROOM`: nobody gave way in time; `FLEET_STORE`: the store did not answer (`cause`); `FLEET_LEFT`: the pool was closed meanwhile.
+ * `FLEET_PROTOCOL`: they are of an incompatible version; `FLEET_FLOORS`: the floors exceeded the budget for three leases;
+ * `FLEET_NO_ROOM`: no member gave way in three leases; `FLEET_STORE`: the store did not answer for three leases (`cause`);
+ * `FLEET_LEFT`: the pool was closed while it joined.
  *
  * @example
  * ```ts
@@ -50,17 +51,17 @@ export function refusal(
     case 'budget':
       return new FleetError(
         'FLEET_BUDGET',
-        `budget is ${budget}: allowed is ${instead}, as all members of the fleet '${fleet}' have it; to change it let all of them leave, or name another fleet`,
+        `budget must be ${instead}, as for all members of the fleet '${fleet}' (got ${budget}). To change it, let all of them leave, or name another fleet`,
       )
     case 'protocol':
       return new FleetError(
         'FLEET_PROTOCOL',
-        `protocol is ${PROTOCOL}: allowed is ${instead}, which the members of the fleet '${fleet}' speak; name another fleet for this version`,
+        `protocol must be ${instead}, as for all members of the fleet '${fleet}' (got ${PROTOCOL}). Name another fleet for this version`,
       )
     case 'floors':
       return new FleetError(
         'FLEET_FLOORS',
-        `floor is ${floor}: allowed is at most ${Math.max(0, budget - instead)}, as the floors of the fleet '${fleet}' add up to ${instead} of its budget of ${budget}`,
+        `floor must be at most ${Math.max(0, budget - instead)} (got ${floor}): the other floors of the fleet '${fleet}' add up to ${instead} of its budget of ${budget}`,
       )
   }
 }

@@ -1,7 +1,7 @@
 import type { Claimant } from './allocate.ts'
 
 /**
- * The name of the channel on which each member tells its fleet after each beat: a {@link FleetEvent}.
+ * The name of the channel on which each member publishes its fleet after each beat: a {@link FleetEvent}.
  *
  * @example
  * ```ts
@@ -18,7 +18,7 @@ import type { Claimant } from './allocate.ts'
  */
 export const FLEET_CHANNEL = 'cenote:fleet' as const
 
-/** A member heard of its fleet. */
+/** The fleet as one member knows it. */
 export interface FleetEvent {
   readonly pool: string
   /** As in the other channels of the pool. */

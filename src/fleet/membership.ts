@@ -1,68 +1,37 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 
-import { Alarm } from '../core/alarm.ts'
-import type { Clock } from '../core/clock.ts'
-import { PoolOptionsError } from '../core/errors.ts'
-import type { Pool } from '../core/pool.ts'
+import { Alarm } from '../core/runtime/alarm.ts'
+import type { Clock } from '../core/contract/clock.ts'
+import type { PoolState } from '../core/contract/state.ts'
 import { allocate, type Claimant } from './allocate.ts'
 import { Demand } from './demand.ts'
 import { FleetError, refusal } from './fleet-error.ts'
 import { FLEET_CHANNEL, type FleetEvent, type FleetMember } from './fleet-event.ts'
-import { type FleetOptions, type ResolvedFleetOptions, resolveFleetOptions } from './options.ts'
+import type { ResolvedFleetOptions } from './options.ts'
 import { type Beat, PROTOCOL } from './roster.ts'
 
 // Two beats may fail before a lease is in danger.
 const BEATS_PER_LEASE = 5
 const SAMPLES_PER_BEAT = 5
-// From here on a member that was not heard goes back to its floor, so that it is done when its lease ends at the store.
+// After this part of its lease without an answer a member shrinks to its floor, so that it is done when its lease ends at the store.
 const USABLE_PART_OF_LEASE = 0.8
-// A lost roster is closed for one lease, and whoever has to give way may need some time for it.
+// A lost roster is closed for one lease, the floor of a killed member is free after two, and giving way takes some time.
 const JOIN_LEASES = 3
 
-// Two that decide about one pool would undo each other's work.
-const joined = new WeakSet<object>()
+/** The pools that are members. Two memberships of one pool would undo each other's work. */
+export const joined: WeakSet<object> = new WeakSet()
 
 const beats: Channel = channel(FLEET_CHANNEL)
 
 /** What a membership needs of a pool. */
-export type FleetPool = Pick<Pool<unknown>, 'resize' | 'state'> & {
+export interface FleetPool {
+  state(): Pick<
+    PoolState,
+    'connections' | 'inUse' | 'opening' | 'closing' | 'waiting' | 'maxSize' | 'minIdle' | 'closed'
+  >
+  resize(sizes: { readonly maxSize: number; readonly minIdle: number }): Promise<void>
   look(): { readonly poolId: number }
   readonly options: { readonly name: string; readonly clock: Clock }
-}
-
-/**
- * Makes a pool a member of a fleet, whose members share one budget of connections. From now on the fleet decides `maxSize`: capacity
- * goes where the demand is. Resolves once the member has its floor. Rejects with PoolOptionsError for a wrong option and with FleetError
- * when the fleet cannot take it; then its pool is left with `maxSize` at its floor. Use the pool only after that: what it opens before is not counted.
- *
- * @example
- * ```ts
- * import { Pool } from 'cenote'
- * import { joinFleet, MemoryStore } from 'cenote/fleet'
- * import { ScriptedManager } from 'cenote/testing'
- *
- * const pool = new Pool(new ScriptedManager(), { maxSize: 20 })
- * await using membership = await joinFleet(pool, { store: new MemoryStore(), budget: 80, floor: 2 })
- * console.log(membership.share) // prints 2
- * await pool.close()
- * ```
- */
-export async function joinFleet<C>(pool: Pool<C>, options: FleetOptions): Promise<Membership> {
-  const { name } = pool.options
-  const resolved = resolveFleetOptions(name, options)
-  if (joined.has(pool)) {
-    const problem = `pool '${name}' is a member of a fleet: allowed is one that is in none`
-    throw new PoolOptionsError(name, 'pool', name, problem)
-  }
-  joined.add(pool)
-  const membership = new Membership(pool, resolved)
-  try {
-    await membership.join()
-  } catch (error) {
-    joined.delete(pool)
-    throw error
-  }
-  return membership
 }
 
 /** A pool's place in its fleet. Its timers keep no process alive. */
@@ -70,10 +39,12 @@ export class Membership implements AsyncDisposable {
   /** The name of this member: its pool's, and a random part. */
   readonly id: string
   readonly #pool: FleetPool
+  // The pool or group that joined.
+  readonly #member: object
   readonly #options: ResolvedFleetOptions
   readonly #clock: Clock
   readonly #beatMs: number
-  readonly #minIdle: number
+  #minIdle: number
   readonly #demand: Demand = new Demand()
   readonly #alarm: Alarm
   #members: readonly Claimant[] = []
@@ -86,6 +57,7 @@ export class Membership implements AsyncDisposable {
   #nextBeatAt = 0
   // Of beats that cannot wait for their time.
   #soonestBeatAt = 0
+  #lastBeatMs = 0
   // In a large fleet it is what a beat costs most.
   #lastTarget: { members: readonly Claimant[]; demand: number; claim: number; target: number } | undefined
   #isBeating = false
@@ -94,8 +66,9 @@ export class Membership implements AsyncDisposable {
   #isStopped = false
 
   /** Use `joinFleet`. */
-  constructor(pool: FleetPool, options: ResolvedFleetOptions) {
+  constructor(pool: FleetPool, options: ResolvedFleetOptions, member: object = pool) {
     this.#pool = pool
+    this.#member = member
     this.#options = options
     this.#clock = pool.options.clock
     this.#beatMs = options.leaseMs / BEATS_PER_LEASE
@@ -110,7 +83,7 @@ export class Membership implements AsyncDisposable {
     return this.#share
   }
 
-  /** Whether the store was heard within the lease. If not, the member goes on with its floor. */
+  /** Whether the store answered within the lease. If not, the member continues with its floor. */
   get isConnected(): boolean {
     return this.#clock.now() < this.#deadline
   }
@@ -128,24 +101,27 @@ export class Membership implements AsyncDisposable {
     let failure: unknown
     while (this.#clock.now() < until) {
       failure = await this.#beat()
-      if (failure instanceof FleetError) throw failure
+      // Floors become free: of members that leave, and of members that died.
+      if (failure instanceof FleetError && failure.code !== 'FLEET_FLOORS') throw failure
       if (this.#claim >= floor) {
         this.#isJoined = true
         this.#alarm.set(this.#clock.now() + this.#beatMs / SAMPLES_PER_BEAT)
         return
       }
       if (this.#pool.state().closed)
-        throw new FleetError('FLEET_LEFT', `a pool that is closed cannot join the fleet '${fleet}'`)
-      await this.#pause(this.#beatMs / 4)
+        throw new FleetError('FLEET_LEFT', `a closed pool cannot join the fleet '${fleet}'`)
+      // A store that many members join concurrently gets fewer beats.
+      await this.#pause(Math.max(this.#beatMs / 4, 2 * this.#lastBeatMs * this.#jitter()))
     }
     await this.#leaveStore()
+    if (failure instanceof FleetError) throw failure
     if (failure !== undefined) {
-      const message = `the store of the fleet '${fleet}' did not answer for ${JOIN_LEASES * leaseMs} ms: check that it is reachable`
+      const message = `the store of the fleet '${fleet}' did not answer for ${JOIN_LEASES * leaseMs} ms. Check that it is reachable`
       throw new FleetError('FLEET_STORE', message, { cause: failure })
     }
     throw new FleetError(
       'FLEET_NO_ROOM',
-      `nobody in the fleet '${fleet}' gave ${floor} connections (floor) back in ${JOIN_LEASES * leaseMs} ms: look for leases that are held for so long`,
+      `no member of the fleet '${fleet}' gave up ${floor} connections (floor) in ${JOIN_LEASES * leaseMs} ms. Look for leases that are held for so long`,
     )
   }
 
@@ -180,10 +156,17 @@ export class Membership implements AsyncDisposable {
     if (now >= this.#deadline) this.#fallBack()
     const state = this.#pool.state()
     if (state.closed && this.#open() === 0) return void this.leave()
+    if (!state.closed) this.#correct(state)
     this.#demand.sample(state)
     const isDue = now >= this.#nextBeatAt || (now >= this.#soonestBeatAt && this.#canMove())
     if (isDue && !this.#isBeating) this.#lastBeat = this.#beat()
     this.#alarm.set(now + this.#beatMs / SAMPLES_PER_BEAT)
+  }
+
+  // Undoes a resize of the pool by the program. A change of minIdle stays, within the share.
+  #correct({ maxSize, minIdle }: Pick<PoolState, 'maxSize' | 'minIdle'>): void {
+    if (minIdle !== Math.min(this.#minIdle, this.#share)) this.#minIdle = minIdle
+    if (maxSize !== this.#share) void this.#apply(this.#share)
   }
 
   #open(): number {
@@ -191,7 +174,7 @@ export class Membership implements AsyncDisposable {
     return connections + opening + closing
   }
 
-  // What may be open at this moment, at the most: more than the share as long as callers hold a surplus.
+  // Maximum that may be open now: more than the share while callers hold a surplus.
   #held(): number {
     return Math.max(this.#share, this.#open())
   }
@@ -204,9 +187,9 @@ export class Membership implements AsyncDisposable {
     this.#soonestBeatAt = beganAt + this.#beatMs / 4
     try {
       const beat = this.#prepare()
-      // However the beat ends, it may have been applied: what it gives back is gone.
+      // However the beat ends, it may have been applied: what it returned is gone.
       this.#claim = Math.min(this.#claim, Math.max(beat.held, beat.wanted))
-      const answer = await this.#bounded(store.beat(fleet, beat))
+      const answer = await this.#bounded((signal) => store.beat(fleet, beat, signal))
       if (answer.refused !== undefined) throw refusal(answer, this.#options)
       // What a beat holds is believed, even if its lease ended on the way and others have been given it.
       const certain = answer.fits ? answer.share : Math.min(answer.share, this.#share)
@@ -219,6 +202,12 @@ export class Membership implements AsyncDisposable {
       return error
     } finally {
       this.#isBeating = false
+      this.#lastBeatMs = this.#clock.now() - beganAt
+      // A busy store gets fewer beats: its queue would only grow.
+      if (this.#lastBeatMs > this.#beatMs / 4) {
+        this.#soonestBeatAt = this.#clock.now() + this.#lastBeatMs
+        this.#nextBeatAt = Math.max(this.#nextBeatAt, this.#clock.now() + this.#lastBeatMs * this.#jitter())
+      }
     }
   }
 
@@ -246,13 +235,13 @@ export class Membership implements AsyncDisposable {
     const demand = this.#demand.upTo(this.#options.budget)
     const need = (each: Claimant): number => Math.max(each.demand, each.floor)
     const isOneShort = others.some((each) => need(each) > each.share)
-    // Of what callers gave back of a surplus the others have not heard yet.
+    // The other members do not know yet what callers released of a surplus.
     if (this.#claim > this.#held()) return isOneShort
     if (demand > this.#share) return others.some((each) => each.share > need(each))
     return this.#share > Math.max(demand, this.#options.floor) && isOneShort
   }
 
-  // What this member should have, by what was last heard of the others.
+  // What this member should have, by the last known demand of the others.
   #target(demand: number): number {
     const { budget, floor } = this.#options
     const own = this.#members.find(({ id }) => id === this.id)
@@ -271,25 +260,25 @@ export class Membership implements AsyncDisposable {
   #heed(share: number, members: readonly Claimant[]): void {
     this.#claim = share
     this.#members = members
-    if (beats.hasSubscribers) this.#tell()
+    if (beats.hasSubscribers) this.#publish()
     const own = members.find(({ id }) => id === this.id)
     const target = this.#target(own?.demand ?? 0)
     if (this.#isStopped || share < this.#options.floor) return this.#beatIn(this.#beatMs / 4)
     void this.#resize(Math.min(share, target))
     const isFree = members.reduce((sum, each) => sum + each.share, 0) < this.#options.budget
-    // What is free, or can be given back, does not wait for the next beat.
+    // What is free, or can be returned, does not wait for the next beat.
     const isSoon = target < share ? this.#held() < share : target > share && isFree
     this.#beatIn(isSoon ? this.#beatMs / 4 : this.#beatMs)
   }
 
-  #tell(): void {
+  #publish(): void {
     const { fleet, budget } = this.#options
     const { name } = this.#pool.options
     const event = { pool: name, poolId: this.#pool.look().poolId, fleet, budget, members: this.members() }
     beats.publish(event satisfies FleetEvent)
   }
 
-  // The lease is over, or nearly: nobody keeps more than the floor for this member.
+  // The lease is over, or nearly: the store keeps only the floor for this member.
   #fallBack(): void {
     if (this.#share > this.#options.floor) void this.#resize(this.#options.floor)
     else this.#claim = Math.min(this.#claim, this.#held())
@@ -298,6 +287,10 @@ export class Membership implements AsyncDisposable {
   // Resolves once the surplus is closed.
   async #resize(share: number): Promise<void> {
     if (share === this.#share && this.#held() === share && this.#resizes > 0) return
+    await this.#apply(share)
+  }
+
+  async #apply(share: number): Promise<void> {
     const resize = ++this.#resizes
     this.#share = share
     const hasSurplus = this.#open() > share
@@ -307,36 +300,44 @@ export class Membership implements AsyncDisposable {
       // Closed: it opens nothing more.
     }
     if (resize !== this.#resizes || !hasSurplus) return
-    // Whoever is short waits for this news.
+    // A member that is short waits for this beat.
     this.#nextBeatAt = this.#clock.now()
     if (this.#isJoined && !this.#isStopped) this.#alarm.set(this.#clock.now())
   }
 
   #beatIn(delayMs: number): void {
-    // Members that began together, or lost their store together, do not come together for ever.
-    const random = this.#clock.random?.() ?? Math.random()
-    this.#nextBeatAt = this.#clock.now() + delayMs * (0.9 + 0.2 * random)
+    // Members that began together, or lost their store together, do not come together forever.
+    this.#nextBeatAt = this.#clock.now() + delayMs * this.#jitter()
+  }
+
+  #jitter(): number {
+    return 0.9 + 0.2 * (this.#clock.random?.() ?? Math.random())
   }
 
   async #leaveStore(): Promise<void> {
     const { store, fleet } = this.#options
-    joined.delete(this.#pool)
+    joined.delete(this.#member)
     try {
-      await this.#bounded(store.leave(fleet, this.id))
+      await this.#bounded(() => store.leave(fleet, this.id))
     } catch (error) {
       // The lease ends by itself.
       this.#report(error)
     }
   }
 
-  // A store that does not answer costs one beat.
-  #bounded<T>(work: Promise<T>): Promise<T> {
+  // A store that does not answer costs one beat. The signal ends what has not been sent by then.
+  #bounded<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const controller = new AbortController()
     return new Promise((resolve, reject) => {
-      const late = (): void => reject(new Error(`the store did not answer in ${this.#beatMs} ms`))
+      const late = (): void => {
+        const error = new Error(`the store did not answer in ${this.#beatMs} ms`)
+        reject(error)
+        controller.abort(error)
+      }
       const timer = this.#clock.setTimeout(late, this.#beatMs)
       timer.unref?.()
       const end = (): void => this.#clock.clearTimeout(timer)
-      work.then(resolve, reject).finally(end)
+      call(controller.signal).then(resolve, reject).finally(end)
     })
   }
 

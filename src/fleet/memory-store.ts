@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from '../core/clock.ts'
+import { type Clock, systemClock } from '../core/contract/clock.ts'
 import { applyBeat, applyLeave, type Beat, type BeatAnswer, type Roster } from './roster.ts'
 import type { FleetStore } from './store.ts'
 

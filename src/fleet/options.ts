@@ -1,5 +1,4 @@
-import { checkArguments, duration, type Rule, text, whole } from '../core/rules.ts'
-import { PoolOptionsError } from '../core/errors.ts'
+import { checkArguments, duration, type Rule, text, whole, wrongValue } from '../core/contract/rules.ts'
 import type { FleetStore } from './store.ts'
 
 /** Options of `joinFleet`. */
@@ -22,7 +21,7 @@ export interface FleetOptions {
    * The same for all of a fleet is best. Default: 5,000.
    */
   readonly leaseMs?: number | undefined
-  /** Told each beat that failed. A throw of it is ignored. Default: nobody is told. */
+  /** Receives the error of each failed beat. What it throws is ignored. Default: none. */
   readonly onError?: ((error: unknown) => void) | undefined
 }
 
@@ -61,13 +60,7 @@ const RULES: Readonly<Record<keyof FleetOptions, Rule>> = {
 export function resolveFleetOptions(pool: string, options: FleetOptions): ResolvedFleetOptions {
   const given = checkArguments('options of joinFleet', options, RULES, pool) as Partial<FleetOptions>
   for (const name of ['store', 'budget'] as const) {
-    if (given[name] === undefined)
-      throw new PoolOptionsError(
-        pool,
-        name,
-        undefined,
-        `${name} is missing: allowed is ${RULES[name].allowed}`,
-      )
+    if (given[name] === undefined) throw wrongValue(pool, name, undefined, RULES[name].allowed)
   }
   const resolved = {
     store: given.store as FleetStore,
@@ -80,8 +73,7 @@ export function resolveFleetOptions(pool: string, options: FleetOptions): Resolv
   }
   const { floor, budget } = resolved
   if (floor > budget) {
-    const problem = `floor is ${floor}: allowed is a whole number from 1 to budget (${budget})`
-    throw new PoolOptionsError(pool, 'floor', floor, problem)
+    throw wrongValue(pool, 'floor', floor, `an integer from 1 to budget (${budget})`)
   }
   return resolved
 }

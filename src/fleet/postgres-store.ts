@@ -1,5 +1,8 @@
-import { show } from '../core/rules.ts'
-import { applyBeat, applyLeave, type Beat, type BeatAnswer, type Roster } from './roster.ts'
+import { show } from '../core/contract/rules.ts'
+import type { Claimant } from './allocate.ts'
+import { Batches } from './batches.ts'
+import { createFunction, createTable, functionOf } from './postgres-function.ts'
+import type { Beat, BeatAnswer } from './roster.ts'
 import type { FleetStore } from './store.ts'
 
 /** What runs a query: a `pg.Pool` or `pg.Client`, or `{ query: (text, values) => pool.run((client) => client.query(text, values)) }`. */
@@ -7,19 +10,29 @@ export interface PostgresQueries {
   query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>
 }
 
-interface Row {
-  readonly version: string
-  readonly now: number
-  readonly roster: Roster | null
+interface Answers {
+  readonly answers: readonly (
+    | { readonly refused: 'budget' | 'protocol' | 'floors'; readonly instead: number }
+    | { readonly refused?: undefined; readonly share: number; readonly fits: boolean }
+  )[]
+  /** null if all beats were refused and the fleet has no member. */
+  readonly ids: readonly string[] | null
+  /** Of each member: floor, weight, demand, share, and 1 if it is absent. */
+  readonly numbers: string | null
 }
 
-const TABLE = /^[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?$/i
-const TRIES = 20
+// Room for what is added to it for the function.
+const TABLE = /^[a-z_][a-z0-9_]{0,54}(\.[a-z_][a-z0-9_]{0,54})?$/i
+const TRIES = 5
+// The table, schema or function does not exist.
+const MISSING = new Set(['42P01', '42883', '3F000'])
+// Another transaction came between, under an isolation level above READ COMMITTED.
+const REPEATABLE = new Set(['40001', '40P01'])
 
 /**
- * The roster in PostgreSQL itself, so that a fleet needs no other part: one row a fleet, in a table that is made at the first beat. Each
- * beat reads the row and replaces it if nobody else has meanwhile, so it works through any pool and any proxy. Meant for fleets of up
- * to a few hundred members; beyond that use RedisStore. Its one connection is not counted in the budget unless you give it the fleet's own pool.
+ * The roster in PostgreSQL itself, so that a fleet needs no other part: a table and a function, which the first beat creates, also
+ * after they were dropped. A beat is one call of the function and one round trip. It works through any pool and any proxy. Its connection
+ * is not counted in the budget unless you pass the fleet's own pool. A role that may not create them needs the rights to use them.
  *
  * @example
  * ```ts
@@ -41,67 +54,75 @@ const TRIES = 20
 export class PostgresStore implements FleetStore {
   readonly #queries: PostgresQueries
   readonly #table: string
-  #isReady: Promise<unknown> | undefined
+  readonly #batches: Batches<Beat, BeatAnswer>
 
-  /** `table`: may have a schema; default 'cenote_fleets'. Throws TypeError for one that is no plain name. */
+  /**
+   * `table`: its name, optionally with a schema; default 'cenote_fleet_members'. The function is named after it.
+   * Throws TypeError for a name that is not plain.
+   */
   constructor(queries: PostgresQueries, options: { readonly table?: string | undefined } = {}) {
-    const { table = 'cenote_fleets' } = options
+    const { table = 'cenote_fleet_members' } = options
     if (typeof queries?.query !== 'function')
-      throw new TypeError(`queries is ${show(queries)}: allowed is an object with query(text, values)`)
+      throw new TypeError(`queries must be an object with query(text, values) (got ${show(queries)})`)
     if (typeof table !== 'string' || !TABLE.test(table))
       throw new TypeError(
-        `table is '${table}': allowed is a name of letters, digits and _, with or without its schema`,
+        `table must be a name of at most 55 letters, digits and _, with or without its schema (got '${table}')`,
       )
     this.#queries = queries
     this.#table = table
+    this.#batches = Batches.of(queries, table, (fleet, beats) => this.#send(fleet, beats))
   }
 
-  async beat(fleet: string, beat: Beat): Promise<BeatAnswer> {
-    return await this.#change(fleet, (roster, now) => applyBeat(roster, beat, now, true))
+  async beat(fleet: string, beat: Beat, signal?: AbortSignal): Promise<BeatAnswer> {
+    return await this.#batches.add(fleet, beat, signal)
   }
 
   async leave(fleet: string, id: string): Promise<void> {
-    await this.#change(fleet, (roster) => ({ roster: roster && applyLeave(roster, id), answer: undefined }))
-  }
-
-  async #change<T>(
-    fleet: string,
-    change: (roster: Roster | undefined, now: number) => { roster: Roster | undefined; answer: T },
-  ): Promise<T> {
-    await this.#prepare()
-    for (let left = TRIES; left > 0; left--) {
-      const row = await this.#read(fleet)
-      const { roster, answer } = change(row?.roster ?? undefined, row?.now ?? 0)
-      if (roster === undefined) return answer
-      const text = `update ${this.#table} set version = version + 1, roster = $3 where fleet = $1 and version = $2 returning 1`
-      const { rows } = await this.#queries.query(text, [fleet, row.version, JSON.stringify(roster)])
-      if (rows.length === 1) return answer
-    }
-    throw new Error(`the row of the fleet '${fleet}' was changed by others ${TRIES} times in a row`)
-  }
-
-  async #read(fleet: string): Promise<Row> {
-    const select = `select version, roster, extract(epoch from clock_timestamp()) * 1000 as now from ${this.#table} where fleet = $1`
-    for (;;) {
-      const { rows } = await this.#queries.query(select, [fleet])
-      const row = rows[0] as { version: string; roster: Roster | null; now: string | number } | undefined
-      if (row !== undefined) return { ...row, now: Number(row.now) }
-      await this.#queries.query(`insert into ${this.#table} (fleet) values ($1) on conflict do nothing`, [
-        fleet,
-      ])
+    const text = `delete from ${this.#table} where fleet = $1 and member = $2`
+    try {
+      await this.#queries.query(text, [fleet, id])
+    } catch (error) {
+      if (!MISSING.has(codeOf(error))) throw error
     }
   }
 
-  #prepare(): Promise<unknown> {
-    const create = `create table if not exists ${this.#table} (fleet text primary key, version bigint not null default 0, roster jsonb)`
-    // Two that create it at one time may still collide: the loser finds it.
-    this.#isReady ??= this.#queries
-      .query(create)
-      .catch(() => this.#queries.query(`select 1 from ${this.#table} limit 0`))
-      .catch((error: unknown) => {
-        this.#isReady = undefined
-        throw error
-      })
-    return this.#isReady
+  async #send(fleet: string, beats: readonly Beat[]): Promise<BeatAnswer[]> {
+    const text = `select ${functionOf(this.#table)}($1, $2) as answer`
+    const [row] = await this.#run(text, [fleet, JSON.stringify(beats)])
+    const { answer } = row as { answer: Answers | string }
+    // Some drivers leave JSON as text.
+    const { answers, ids, numbers } = typeof answer === 'string' ? (JSON.parse(answer) as Answers) : answer
+    const all = (numbers ?? '').split(',')
+    const members = (ids ?? []).map((id, n): Claimant => {
+      const [floor = 0, weight = 0, demand = 0, share = 0, isAbsent] = (all[n] as string)
+        .split(' ')
+        .map(Number)
+      return { id, floor, weight, demand, share, isAbsent: isAbsent === 1 }
+    })
+    return answers.map((each) =>
+      each.refused === undefined ? { refused: undefined, share: each.share, fits: each.fits, members } : each,
+    )
   }
+
+  // Runs a query that needs the table and the function, and creates them if they are missing.
+  async #run(text: string, values: unknown[]): Promise<unknown[]> {
+    let reason: unknown
+    for (let left = TRIES; ; left--) {
+      try {
+        return (await this.#queries.query(text, values)).rows
+      } catch (error) {
+        const isMissing = MISSING.has(codeOf(error))
+        if (left === 0 || !(isMissing || REPEATABLE.has(codeOf(error)))) throw reason ?? error
+        // Members that begin together create them together, and collide: only one succeeds.
+        if (left < TRIES) await new Promise((resolve) => setTimeout(resolve, Math.random() * 50))
+        if (!isMissing) continue
+        for (const create of [createTable(this.#table), createFunction(this.#table)])
+          await this.#queries.query(create).catch((failure: unknown) => (reason = failure))
+      }
+    }
+  }
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | undefined)?.code)
 }

@@ -7,14 +7,20 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local beat = cjson.decode(ARGV[1])
 local meta, members, count = nil, {}, 0
+local longest, newest, heard, isAlone = 0, 0, 0, true
 local fields = redis.call('HGETALL', KEYS[1])
 for n = 1, #fields, 2 do
   local value = cjson.decode(fields[n + 1])
   if fields[n] == 'meta' then
     meta = value
   else
+    value.expiresAt = math.min(value.expiresAt, now + value.leaseMs)
     local ends = value.expiresAt
-    if ends > now or ends + KEPT * value.leaseMs > now then
+    if fields[n] ~= 'm' .. beat.id then isAlone = false end
+    longest = math.max(longest, value.leaseMs)
+    newest = math.max(newest, ends)
+    heard = math.max(heard, ends - value.leaseMs)
+    if ends + KEPT * value.leaseMs > now then
       if ends <= now and value.share > value.floor then value.share = value.floor end
       members[string.sub(fields[n], 2)] = value
       count = count + 1
@@ -23,20 +29,39 @@ for n = 1, #fields, 2 do
     end
   end
 end
+local info = redis.pcall('INFO', 'server')
+local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
 local closedUntil = meta and meta.closedUntil or now + beat.leaseMs
-if meta == nil or count == 0 then
-  meta = { protocol = beat.protocol, budget = beat.budget, closedUntil = closedUntil }
-  redis.call('HSET', KEYS[1], 'meta', string.format(
-    '{"protocol":%.0f,"budget":%.0f,"closedUntil":%.0f}', meta.protocol, meta.budget, closedUntil))
+if meta and longest > 0 then
+  local isUnheard = not isAlone and (newest <= now or now - heard > longest / 2)
+  if isUnheard or meta.run ~= run then closedUntil = now + longest end
+  closedUntil = math.min(closedUntil, now + longest)
 end
+if meta == nil or count == 0 then meta = { protocol = beat.protocol, budget = beat.budget } end
+redis.call('HSET', KEYS[1], 'meta', string.format(
+  '{"protocol":%.0f,"budget":%.0f,"closedUntil":%.17g,"run":"%s"}', meta.protocol, meta.budget, closedUntil, run))
 if meta.protocol ~= beat.protocol then return {'protocol', string.format('%.0f', meta.protocol)} end
 if meta.budget ~= beat.budget then return {'budget', string.format('%.0f', meta.budget)} end
-local own, floors, taken = members[beat.id], 0, 0
-for id, member in pairs(members) do
-  if id ~= beat.id then
-    floors = floors + member.floor
-    taken = taken + member.share
+local own = members[beat.id]
+local function sums()
+  local floors, taken = 0, 0
+  for id, member in pairs(members) do
+    if id ~= beat.id then
+      floors = floors + member.floor
+      taken = taken + member.share
+    end
   end
+  return floors, taken
+end
+local floors, taken = sums()
+if own == nil and now >= closedUntil and floors + beat.floor > beat.budget then
+  for id, member in pairs(members) do
+    if member.expiresAt + NEEDED * member.leaseMs <= now then
+      members[id] = nil
+      redis.call('HDEL', KEYS[1], 'm' .. id)
+    end
+  end
+  floors, taken = sums()
 end
 if own == nil and floors + beat.floor > beat.budget then return {'floors', string.format('%.0f', floors)} end
 local free = 0

@@ -1,7 +1,7 @@
-import { show } from '../core/rules.ts'
+import { show } from '../core/contract/rules.ts'
 import type { Claimant } from './allocate.ts'
 import { BEAT } from './redis-script.ts'
-import { type Beat, type BeatAnswer, KEPT_LEASES } from './roster.ts'
+import { type Beat, type BeatAnswer, KEPT_LEASES, KEPT_LEASES_IF_NEEDED } from './roster.ts'
 import type { FleetStore } from './store.ts'
 
 /** A client of Redis or Valkey: one of `redis` (`createClient`, `createCluster`), or of `ioredis`. */
@@ -15,14 +15,17 @@ export type RedisCommands =
       hdel(key: string, field: string): Promise<unknown>
     }
 
-// What nobody has used for a week is nobody's.
+// A fleet that was not used for a week is forgotten.
 const KEPT_MS = 7 * 24 * 60 * 60 * 1_000
-const SCRIPT = BEAT.replace('KEPT', String(KEPT_LEASES)).replace('TTL', String(KEPT_MS))
+const SCRIPT = BEAT.replace('KEPT', String(KEPT_LEASES))
+  .replace('NEEDED', String(KEPT_LEASES_IF_NEEDED))
+  .replace('TTL', String(KEPT_MS))
 
 /**
  * The roster in Redis or Valkey: a hash for each fleet (`cenote:fleet:{name}`, one slot of a cluster), one script a beat. Redis may lose
- * its data at a restart or a flush: therefore a roster that is missing gives nothing out for one lease, in which those who have something tell it.
- * That is also what the first member of a new fleet waits for.
+ * data at a flush, a restart or a failover. Therefore nothing is given out for one lease when the roster is missing, when the server has
+ * another `run_id` (needs the right to call INFO), or when no member reported for half a lease; in that lease the members report what they
+ * have. The first member of a new fleet waits for it once.
  *
  * @example
  * ```ts
@@ -45,12 +48,12 @@ export class RedisStore implements FleetStore {
   readonly #client: RedisCommands
   readonly #prefix: string
 
-  /** `prefix`: of its keys, default 'cenote:fleet:'. Throws TypeError for something that is no client. */
+  /** `prefix`: of its keys, default 'cenote:fleet:'. Throws TypeError for a value that is not a client. */
   constructor(client: RedisCommands, options: { readonly prefix?: string | undefined } = {}) {
     const { prefix = 'cenote:fleet:' } = options
     if (typeof client?.eval !== 'function')
-      throw new TypeError(`client is ${show(client)}: allowed is a client of redis or ioredis`)
-    if (typeof prefix !== 'string') throw new TypeError(`prefix is ${String(prefix)}: allowed is a string`)
+      throw new TypeError(`client must be a client of redis or ioredis (got ${show(client)})`)
+    if (typeof prefix !== 'string') throw new TypeError(`prefix must be a string (got ${String(prefix)})`)
     this.#client = client
     this.#prefix = prefix
   }

@@ -3,10 +3,12 @@ import type { Claimant } from './allocate.ts'
 /** The version of the rules below. Members of another one are refused: they would not understand each other's numbers. */
 export const PROTOCOL = 1
 
-/** For so many leases the floor of a member that is not heard of is kept for it: it may be alive and cut off from the store. */
+/** Number of leases for which the floor of an absent member is kept: it may be alive and cut off from the store. */
 export const KEPT_LEASES = 10
+/** Number of leases after which that floor goes to a new member whose floor does not fit otherwise. */
+export const KEPT_LEASES_IF_NEEDED = 1
 
-/** What a member tells the store at each beat. */
+/** What a member reports to the store at each beat. */
 export interface Beat {
   readonly protocol: number
   readonly id: string
@@ -17,7 +19,7 @@ export interface Beat {
   readonly floor: number
   readonly weight: number
   readonly demand: number
-  /** What its pool may have open at this moment, at the most. */
+  /** Maximum that its pool may have open now. */
   readonly held: number
   /** What it would like to have. */
   readonly wanted: number
@@ -38,7 +40,7 @@ export interface RosterMember {
 export interface Roster {
   readonly protocol: number
   readonly budget: number
-  /** Until this time nothing is given out: whoever has something may not have been heard yet. */
+  /** Until this time nothing is handed out: a member that holds connections may not have reported yet. */
   readonly closedUntil: number
   readonly members: Readonly<Record<string, RosterMember>>
 }
@@ -49,7 +51,7 @@ export type BeatAnswer =
       readonly refused: undefined
       /** What the member may have from now on. */
       readonly share: number
-      /** Whether the shares of all are within the budget. Not so while somebody holds what has been given to others too, or may have been. */
+      /** Whether the shares of all are within the budget. False while a member may hold what others were given too. */
       readonly fits: boolean
       readonly members: readonly Claimant[]
     }
@@ -63,14 +65,14 @@ export type BeatAnswer =
 /**
  * One beat: the rule that keeps the shares of all within the budget. A store applies it to its roster in one step that no other beat
  * comes between. `isDurable`: a roster that is missing is a new fleet; otherwise it may have been lost, and then its members
- * have one lease to tell what they have before anything is given out.
+ * have one lease to report what they hold before anything is handed out.
  *
  * @example
  * ```ts
  * import { applyBeat } from 'cenote/fleet'
  *
  * const beat = { protocol: 1, id: 'a', sequence: 1, budget: 10, leaseMs: 5_000, floor: 2, weight: 1, demand: 4, held: 0, wanted: 4 }
- * const { answer } = applyBeat(undefined, beat, Date.now())
+ * const { answer } = applyBeat(undefined, beat, Date.now(), true)
  * console.log(answer.refused) // prints undefined
  * ```
  */
@@ -80,23 +82,29 @@ export function applyBeat(
   now: number,
   isDurable: boolean,
 ): { roster: Roster; answer: BeatAnswer } {
-  const kept = prune(before?.members ?? {}, now)
+  let kept = prune(before?.members ?? {}, now, KEPT_LEASES)
   const isEmpty = Object.keys(kept).length === 0
-  const roster: Roster = {
+  const closedUntil =
+    before === undefined ? (isDurable ? now : now + beat.leaseMs) : closing(before, beat.id, now)
+  const meta = {
     protocol: isEmpty ? beat.protocol : (before?.protocol ?? beat.protocol),
     budget: isEmpty ? beat.budget : (before?.budget ?? beat.budget),
-    closedUntil: before?.closedUntil ?? (isDurable ? now : now + beat.leaseMs),
-    members: kept,
+    closedUntil,
   }
+  const own = kept[beat.id]
+  const floorsOf = (members: Readonly<Record<string, RosterMember>>): number =>
+    Object.entries(members).reduce((sum, [id, { floor }]) => (id === beat.id ? sum : sum + floor), 0)
+  if (own === undefined && now >= closedUntil && floorsOf(kept) + beat.floor > meta.budget)
+    kept = prune(kept, now, KEPT_LEASES_IF_NEEDED)
+  const roster: Roster = { ...meta, members: kept }
   const refuse = (refused: 'budget' | 'protocol' | 'floors', instead: number) => ({
     roster,
     answer: { refused, instead } as const,
   })
   if (roster.protocol !== beat.protocol) return refuse('protocol', roster.protocol)
   if (roster.budget !== beat.budget) return refuse('budget', roster.budget)
-  const own = kept[beat.id]
   const others = Object.entries(kept).filter(([id]) => id !== beat.id)
-  const floors = others.reduce((sum, [, { floor }]) => sum + floor, 0)
+  const floors = floorsOf(kept)
   if (own === undefined && floors + beat.floor > beat.budget) return refuse('floors', floors)
   const taken = others.reduce((sum, [, { share }]) => sum + share, 0)
   const free = now < roster.closedUntil ? 0 : Math.max(0, roster.budget - taken)
@@ -130,13 +138,32 @@ function claimants(members: Readonly<Record<string, RosterMember>>, now: number)
   }))
 }
 
-// After its lease a member has no more than its floor, and after some more nothing.
-function prune(members: Readonly<Record<string, RosterMember>>, now: number): Record<string, RosterMember> {
+// Until when nothing is handed out. If several members were silent for a while, they are hardly all dead: the store stood still,
+// its clock jumped, or it was restarted from an old snapshot. Then each has one lease to report what it holds.
+function closing({ closedUntil, members }: Roster, id: string, now: number): number {
+  const all = Object.values(members)
+  if (all.length === 0) return closedUntil
+  const longest = Math.max(...all.map(({ leaseMs }) => leaseMs))
+  const ends = all.map(({ expiresAt, leaseMs }) => Math.min(expiresAt, now + leaseMs))
+  const lastAt = Math.max(...all.map(({ leaseMs }, n) => (ends[n] as number) - leaseMs))
+  const isAlone = all.length === 1 && members[id] !== undefined
+  const isSilent = !isAlone && (Math.max(...ends) <= now || now - lastAt > longest / 2)
+  // Never longer than a lease, also when the clock was set back.
+  return Math.min(isSilent ? now + longest : closedUntil, now + longest)
+}
+
+// After its lease a member has at most its floor, and after KEPT_LEASES more nothing. A clock that was set back makes no lease longer.
+function prune(
+  members: Readonly<Record<string, RosterMember>>,
+  now: number,
+  keptLeases: number,
+): Record<string, RosterMember> {
   const kept: Record<string, RosterMember> = {}
   for (const [id, member] of Object.entries(members)) {
     const { expiresAt, leaseMs, floor, share } = member
-    if (expiresAt > now) kept[id] = member
-    else if (expiresAt + KEPT_LEASES * leaseMs > now) kept[id] = { ...member, share: Math.min(share, floor) }
+    if (expiresAt > now + leaseMs) kept[id] = { ...member, expiresAt: now + leaseMs }
+    else if (expiresAt > now) kept[id] = member
+    else if (expiresAt + keptLeases * leaseMs > now) kept[id] = { ...member, share: Math.min(share, floor) }
   }
   return kept
 }

@@ -2,9 +2,9 @@ import { timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { isIP } from 'node:net'
 
-/** Where the inspector listens, and what it asks of who comes. */
+/** The address of the inspector, and what a request needs. */
 export interface Door {
-  /** Names by which it may be called, without the port, beside every numeric address. */
+  /** Accepted host names, without the port, in addition to every numeric address. */
   readonly hosts: readonly string[]
   readonly token: string | undefined
 }
@@ -15,9 +15,11 @@ export interface Knock {
   readonly headers: IncomingHttpHeaders
   /** The token in the address, if there is one. */
   readonly token: string | null
+  /** The port that it came in by. */
+  readonly port: number | undefined
 }
 
-/** Why somebody is not let in, as a status of HTTP and a line; undefined: come in. */
+/** The HTTP status and a line for a rejected request; undefined if the request is accepted. */
 export function refusal({ hosts, token }: Door, knock: Knock): { status: number; text: string } | undefined {
   if (knock.method !== 'GET' && knock.method !== 'HEAD')
     return { status: 405, text: 'The inspector only shows: GET and HEAD.' }
@@ -30,7 +32,11 @@ export function refusal({ hosts, token }: Door, knock: Knock): { status: number;
     }
   if (knock.headers['sec-fetch-site'] === 'cross-site' && knock.headers['sec-fetch-mode'] !== 'navigate')
     return { status: 403, text: 'The inspector is not for other sites.' }
-  if (token !== undefined && !isSame(token, knock.token) && !isSame(token, cookie(knock.headers.cookie)))
+  if (
+    token !== undefined &&
+    !isSame(token, knock.token) &&
+    !isSame(token, cookie(knock.headers.cookie, knock.port))
+  )
     return { status: 401, text: 'The inspector asks for its token: open the address that inspect() gave.' }
   return undefined
 }
@@ -40,17 +46,20 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }
 
-/** The name of the cookie that holds the token. */
-export const COOKIE = 'cenote-inspector'
+/** The name of the cookie that holds the token. Browsers share the cookies of a host among all of its ports. */
+export function cookieName(port: number | undefined): string {
+  return `cenote-inspector-${port}`
+}
 
 function hostOf(header: string | undefined): string | undefined {
   if (header === undefined) return undefined
   return /^\[([^\]]+)\](:\d+)?$/.exec(header)?.[1] ?? /^([^:]+)(:\d+)?$/.exec(header)?.[1]?.toLowerCase()
 }
 
-function cookie(header: string | undefined): string | undefined {
-  const pair = header?.split(/;\s*/).find((each) => each.startsWith(`${COOKIE}=`))
-  return pair?.slice(COOKIE.length + 1)
+function cookie(header: string | undefined, port: number | undefined): string | undefined {
+  const name = `${cookieName(port)}=`
+  const pair = header?.split(/;\s*/).find((each) => each.startsWith(name))
+  return pair?.slice(name.length)
 }
 
 function isSame(token: string, given: string | null | undefined): boolean {

@@ -1,6 +1,6 @@
-import { callerOf } from '../core/caller.ts'
+import { callerOf } from '../core/inspection/caller.ts'
 
-// A stack costs some microseconds: so many a second are taken, and the other leases have no name.
+// A stack costs some microseconds: at most this number per second is taken, and the other leases have no name.
 const MOST_STACKS_PER_SECOND = 2_000
 // The first ten or so are the pool's and the tracer's own.
 const DEEPEST_STACK = 30
@@ -21,7 +21,7 @@ export class Holders {
     if (++this.#taken > MOST_STACKS_PER_SECOND) return
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = DEEPEST_STACK
-    // Its text is made when it is first asked for: for most leases never.
+    // The text is created when it is first read: for most leases never.
     const place = {}
     Error.captureStackTrace(place)
     Error.stackTraceLimit = stackTraceLimit
@@ -45,7 +45,11 @@ export class Holders {
     this.#of.delete(poolId)
   }
 
-  /** Who holds a connection, if that was sampled. */
+  clear(): void {
+    this.#of.clear()
+  }
+
+  /** The place that acquired a connection, if that acquire was sampled. */
   holderOf(poolId: number, connection: number): string | undefined {
     return callerOf(this.#of.get(poolId)?.get(connection)?.stack)
   }

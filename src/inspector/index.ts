@@ -1,4 +1,4 @@
-import { livePools } from '../core/live-pools.ts'
+import { livePools } from '../core/inspection/live-pools.ts'
 import { readAssets } from './assets.ts'
 import { checkOptions, type InspectOptions } from './options.ts'
 import { Recorder } from './recorder.ts'
@@ -17,7 +17,8 @@ export interface Inspector extends AsyncDisposable {
 
 /**
  * Serves a page that shows pools live: `const inspector = await inspect()`, then open `inspector.url`. It only shows, asks for nothing from
- * elsewhere, remembers the last five minutes in bounded memory, and does not keep the process alive.
+ * elsewhere, remembers the last five minutes in bounded memory (four times a second while a page is open, every ten seconds otherwise),
+ * and does not keep the process alive.
  * Rejects with TypeError for a wrong option, or with the error of the port.
  *
  * @example
@@ -35,7 +36,11 @@ export interface Inspector extends AsyncDisposable {
 export async function inspect(options: InspectOptions = {}): Promise<Inspector> {
   const { port, host, hosts, token, pools } = checkOptions(options)
   const assets = await readAssets()
-  const server: PageServer = new PageServer({ hosts, token }, assets, () => recorder.hello())
+  const server: PageServer = new PageServer({ hosts, token }, assets, {
+    hello: () => recorder.hello(),
+    history: () => recorder.history(),
+    watch: (isWatched) => recorder.watch(isWatched),
+  })
   const recorder = new Recorder(
     () => pools ?? livePools(),
     (tick) => server.send(tick),

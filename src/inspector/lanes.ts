@@ -3,7 +3,7 @@ import type { ConnectionInsight } from '../index.ts'
 const NOBODY = 0
 
 interface Lane {
-  /** 0: nobody. */
+  /** 0: no caller. */
   connection: number
   /** How long it was leased within the tick, without its present lease. */
   busyMs: number
@@ -17,13 +17,13 @@ export interface LanesTick {
   readonly ids: readonly number[]
 }
 
-/** A lane for each connection, used again when that one has gone: so there are never more than the pool had at once. */
+/** A lane for each connection, reused when the connection is closed: there are never more lanes than concurrent connections. */
 export class Lanes {
   readonly #lanes: Lane[] = []
   readonly #of = new Map<number, Lane>()
   #ids: readonly number[] = []
 
-  /** A lease has ended that was held for so long, of which at the most the part within the tick counts. */
+  /** Records the end of a lease that was held for this time. Only the part within the tick counts. */
   released(connection: number, heldMs: number, sinceTickMs: number): void {
     const lane = this.#of.get(connection)
     if (lane !== undefined) lane.busyMs += Math.min(heldMs, sinceTickMs)

@@ -9,11 +9,11 @@ export interface InspectOptions {
   readonly pools?: Iterable<InsightSource> | undefined
   /** Default: 0, a free one. */
   readonly port?: number | undefined
-  /** The address to listen on. Default: '127.0.0.1', for this machine alone. Anywhere else a token is asked for. */
+  /** The address to listen on. Default: '127.0.0.1', for this machine only. Any other address requires a token. */
   readonly host?: string | undefined
-  /** Names by which the page may be called, beside `localhost`, `host` and every numeric address. Default: none. */
+  /** Host names accepted in addition to `localhost`, `host` and every numeric address. Default: none. */
   readonly allowedHosts?: readonly string[] | undefined
-  /** Asked of whoever opens the page; 16 signs or more of A–Z, a–z, 0–9, - and _. Default: none on loopback, else one made by chance. */
+  /** Required to open the page: at least 16 of the characters A–Z, a–z, 0–9, - and _. Default: none on loopback, otherwise random. */
   readonly token?: string | undefined
 }
 
@@ -27,14 +27,15 @@ interface Resolved {
 
 const NAMES = new Set(['pools', 'port', 'host', 'allowedHosts', 'token'])
 
-/** The options with defaults filled in. Throws TypeError that names the option, the value and what is allowed. */
+/** The options with defaults filled in. Throws TypeError that names the option, its rule and the value. */
 export function checkOptions(options: InspectOptions): Resolved {
   if (typeof options !== 'object' || options === null) wrong('the argument of inspect', options, 'an object')
   for (const name of Object.keys(options))
-    if (!NAMES.has(name)) wrong(name, 'no option', [...NAMES].join(', '))
+    if (!NAMES.has(name))
+      throw new TypeError(`options of inspect must be of ${[...NAMES].join(', ')} (got '${name}')`)
   const { port = 0, host = '127.0.0.1', allowedHosts = [], pools } = options
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    wrong('port', port, 'a whole number from 0 (a free one) to 65535')
+    wrong('port', port, 'an integer from 0 (a free port) to 65535')
   if (typeof host !== 'string' || host === '') wrong('host', host, 'a name or an address')
   if (
     !Array.isArray(allowedHosts) ||
@@ -43,8 +44,8 @@ export function checkOptions(options: InspectOptions): Resolved {
     wrong('allowedHosts', allowedHosts, 'an array of names without scheme and port')
   const { token = isLoopback(host) ? undefined : randomBytes(24).toString('base64url') } = options
   if (token !== undefined && (typeof token !== 'string' || !/^[\w-]{16,}$/.test(token)))
-    // Its value is a secret, even a wrong one.
-    wrong('token', 'too short or has other signs', '16 signs or more of A–Z, a–z, 0–9, - and _')
+    // The value is a secret, even a wrong one.
+    wrong('token', 'another value', 'at least 16 of the characters A–Z, a–z, 0–9, - and _')
   return {
     pools: pools === undefined ? undefined : checkPools(pools),
     port,
@@ -64,6 +65,6 @@ function checkPools(pools: unknown): InsightSource[] {
 
 function wrong(option: string, value: unknown, allowed: string): never {
   throw new TypeError(
-    `${option} is ${typeof value === 'string' ? value || 'empty' : JSON.stringify(value)}: allowed is ${allowed}`,
+    `${option} must be ${allowed} (got ${typeof value === 'string' ? value || 'empty' : JSON.stringify(value)})`,
   )
 }

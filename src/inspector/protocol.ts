@@ -1,5 +1,7 @@
-/** How often the inspector looks at its pools. */
+/** How often the inspector reads its pools while a page is open. */
 export const TICK_MS = 250
+/** How often it reads them while no page is open. */
+export const UNWATCHED_TICK_MS = 10_000
 /** How far back the page can go. */
 export const KEEP_MS = 300_000
 
@@ -25,7 +27,7 @@ export interface Diagnosis {
   readonly text: string
 }
 
-/** Milliseconds that callers waited for the leases that they got in one tick; 0 for those who did not wait. */
+/** Milliseconds that callers waited for the leases of one tick; 0 for a lease without a wait. */
 export interface Waits {
   readonly p50: number
   readonly p95: number
@@ -37,12 +39,14 @@ export interface Waits {
 export interface Frame {
   /** The wall clock at its end. */
   readonly at: number
+  /** Its length. Before it nothing is known, unless another frame ends there. */
+  readonly ms: number
   readonly idle: number
   readonly inUse: number
   readonly opening: number
   readonly closing: number
   readonly waiting: number
-  /** The age of the caller at the head of the queue; 0: nobody waits. */
+  /** The age of the caller at the head of the queue; 0: no caller waits. */
   readonly headWaitMs: number
   readonly maxSize: number
   /** Within the tick. */
@@ -52,10 +56,11 @@ export interface Frame {
   readonly connectFailures: number
   readonly timedOut: number
   readonly refused: number
-  readonly waits: Waits
+  /** undefined: no page was open, so waits were not sampled. */
+  readonly waits: Waits | undefined
   /** One code for each lane. */
   readonly lanes: LaneCode
-  /** The connection in each lane, 0 for none; absent where it is as in the frame before. */
+  /** The connection in each lane, 0 for none; absent in a {@link History} where it is as in the frame before. */
   readonly ids?: readonly number[]
   /** Those held longest, the longest first. */
   readonly held: readonly HeldLease[]
@@ -77,7 +82,7 @@ export interface ConnectFailures {
   readonly lastAt: number
 }
 
-/** The fleet with which a pool shares a budget, as its member last heard. */
+/** The fleet with which a pool shares a budget, as its member last received it. */
 export interface FleetRoster {
   readonly fleet: string
   readonly budget: number
@@ -91,7 +96,7 @@ export interface FleetRoster {
   }[]
 }
 
-/** What is told of a pool beside its frames, anew whenever it has changed. */
+/** What is sent about a pool in addition to its frames, after each change. */
 export interface PoolCard {
   readonly name: string
   /** Resolved options as text; never a credential, since those are the manager's. */
@@ -104,18 +109,19 @@ export interface PoolCard {
   readonly fleet?: FleetRoster | undefined
 }
 
-/** The first message of the stream: all that is remembered. */
+/** The first message of the stream, and the answer to a reader that missed a change of a card. */
 export interface Hello {
-  readonly tickMs: number
   readonly keepMs: number
-  readonly pools: readonly {
-    readonly key: number
-    readonly card: PoolCard
-    readonly frames: readonly Frame[]
-  }[]
+  readonly pools: readonly { readonly key: number; readonly card: PoolCard }[]
 }
 
-/** Each further message: one frame of each pool, and the cards that have changed. */
+/** What is remembered of one pool, in several messages: the frames of one message follow those of the message before. */
+export interface History {
+  readonly key: number
+  readonly frames: readonly Frame[]
+}
+
+/** One frame of each pool, and the cards that have changed. A reader that is slow misses some of these messages. */
 export interface Tick {
   readonly pools: readonly { readonly key: number; readonly card?: PoolCard; readonly frame: Frame }[]
 }

@@ -1,7 +1,7 @@
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 
-import { CHANNELS } from '../core/channels.ts'
-import { TRACING_CHANNELS } from '../core/tracing.ts'
+import { CHANNELS } from '../core/telemetry/channels.ts'
+import { TRACING_CHANNELS } from '../core/telemetry/tracing.ts'
 import type {
   AcquireEvent,
   AcquireTrace,
@@ -13,48 +13,82 @@ import type {
 } from '../index.ts'
 import type { FLEET_CHANNEL, FleetEvent } from '../fleet/index.ts'
 import { Holders } from './holders.ts'
-import { type Hello, KEEP_MS, TICK_MS, type Tick } from './protocol.ts'
+import { type Hello, type History, KEEP_MS, TICK_MS, type Tick, UNWATCHED_TICK_MS } from './protocol.ts'
 import { Recording } from './recording.ts'
 
-// A name and no import: who has no fleet loads none.
+// A name instead of an import: a program without a fleet does not load it.
 const FLEET: typeof FLEET_CHANNEL = 'cenote:fleet'
 
 type Listener = (message: unknown) => void
+type Listeners = readonly (readonly [string, Listener])[]
 
-/** Listens to the channels of pools, looks at each pool every tick, and remembers what the page shows. */
+// A message of the history is small enough for a slow reader, and large enough to be worth its overhead.
+const FRAMES_PER_MESSAGE = 100
+
+/**
+ * Reads each pool every tick and remembers what the page shows. While no page is open it subscribes only to what is rare, and its
+ * ticks are so long that it costs next to nothing.
+ */
 export class Recorder {
   readonly #pools: () => Iterable<InsightSource>
   readonly #keys = new WeakMap<InsightSource, number>()
   readonly #recordings = new Map<number, Recording>()
   readonly #holders = new Holders()
-  readonly #stopListening: () => void
-  readonly #timer: NodeJS.Timeout
+  readonly #onTick: (tick: Tick) => void
+  readonly #ends: (() => void)[] = []
+  #timer: NodeJS.Timeout
+  #stopSampling: (() => void) | undefined
 
   constructor(pools: () => Iterable<InsightSource>, onTick: (tick: Tick) => void) {
     this.#pools = pools
+    this.#onTick = onTick
     this.#findPools()
-    this.#stopListening = this.#listen()
-    this.#timer = setInterval(() => onTick(this.tick()), TICK_MS)
-    this.#timer.unref()
+    this.#ends.push(listen(this.#rare()))
+    this.#timer = this.#every(UNWATCHED_TICK_MS)
   }
 
-  /** All that is remembered. */
+  /** Whether a page is open from now on. */
+  watch(isWatched: boolean): void {
+    if (isWatched === (this.#stopSampling !== undefined)) return
+    clearInterval(this.#timer)
+    // The frame that ends here is of the other kind than the next.
+    this.tick()
+    this.#stopSampling?.()
+    this.#stopSampling = isWatched ? listen(this.#frequent()) : undefined
+    if (!isWatched) this.#holders.clear()
+    this.#timer = this.#every(isWatched ? TICK_MS : UNWATCHED_TICK_MS)
+  }
+
+  /** The pools and their cards. */
   hello(): Hello {
-    const pools = Array.from(this.#recordings, ([key, recording]) => ({
-      key,
-      card: recording.card(),
-      frames: recording.history(),
-    }))
-    return { tickMs: TICK_MS, keepMs: KEEP_MS, pools }
+    const pools = Array.from(this.#recordings, ([key, recording]) => ({ key, card: recording.card() }))
+    return { keepMs: KEEP_MS, pools }
   }
 
-  /** Looks at every pool. */
+  /** All frames that are remembered now, one part at a time. */
+  *history(): Generator<History> {
+    const now = Date.now()
+    for (const [key, recording] of [...this.#recordings]) {
+      // Later ones reach the reader as ticks.
+      const frames = recording.history().filter(({ at }) => at <= now)
+      for (let from = 0; from < frames.length; from += FRAMES_PER_MESSAGE)
+        yield { key, frames: frames.slice(from, from + FRAMES_PER_MESSAGE) }
+    }
+  }
+
+  /** Reads every pool. */
   tick(): Tick {
     this.#findPools()
+    const isSampled = this.#stopSampling !== undefined
     const [now, at] = [performance.now(), Date.now()]
     const pools = Array.from(this.#recordings, ([key, recording]) => {
-      const frame = recording.tick(now, at, (connection) => this.#holders.holderOf(key, connection))
-      const card = recording.changedCard()
+      const frame = recording.tick(
+        now,
+        at,
+        (connection) => this.#holders.holderOf(key, connection),
+        isSampled,
+      )
+      const card = isSampled ? recording.changedCard() : undefined
       return card === undefined ? { key, frame } : { key, card, frame }
     })
     return { pools }
@@ -62,7 +96,12 @@ export class Recorder {
 
   stop(): void {
     clearInterval(this.#timer)
-    this.#stopListening()
+    this.#stopSampling?.()
+    for (const end of this.#ends.splice(0)) end()
+  }
+
+  #every(ms: number): NodeJS.Timeout {
+    return setInterval(() => this.#onTick(this.tick()), ms).unref()
   }
 
   #findPools(): void {
@@ -86,14 +125,9 @@ export class Recorder {
     return key
   }
 
-  #listen(): () => void {
-    const tracing = tracingChannel(TRACING_CHANNELS.acquire)
-    const listeners: (readonly [string, Listener])[] = [
-      this.#on<AcquireEvent>(CHANNELS.acquire, (recording, { waitMs }) => recording.waits.add(waitMs)),
-      this.#on<ReleaseEvent>(CHANNELS.release, (recording, { connection, heldMs, poolId }) => {
-        this.#holders.released(poolId, connection)
-        recording.released(connection, heldMs, performance.now())
-      }),
+  // What is worth a subscription while no page is open.
+  #rare(): Listeners {
+    return [
       this.#on<OpenErrorEvent>(CHANNELS.openError, (recording, { error }) =>
         recording.connectFailed(error, Date.now()),
       ),
@@ -101,7 +135,7 @@ export class Recorder {
         recording.leaked({ at: Date.now(), connection, heldMs, stack }),
       ),
       this.#on<FleetEvent>(FLEET, (recording, { fleet, budget, members }) =>
-        recording.heardOfFleet({
+        recording.fleetChanged({
           fleet,
           budget,
           members: members.map(({ id, share, demand, floor, isSelf, isAbsent }) => ({
@@ -114,6 +148,18 @@ export class Recorder {
           })),
         }),
       ),
+    ]
+  }
+
+  // What happens at each checkout.
+  #frequent(): Listeners {
+    const tracing = tracingChannel(TRACING_CHANNELS.acquire)
+    return [
+      this.#on<AcquireEvent>(CHANNELS.acquire, (recording, { waitMs }) => recording.waits.add(waitMs)),
+      this.#on<ReleaseEvent>(CHANNELS.release, (recording, { connection, heldMs, poolId }) => {
+        this.#holders.released(poolId, connection)
+        recording.released(connection, heldMs, performance.now())
+      }),
       [
         tracing.start.name as string,
         (trace) => {
@@ -129,10 +175,6 @@ export class Recorder {
         },
       ],
     ]
-    for (const [channel, listener] of listeners) subscribe(channel, listener)
-    return () => {
-      for (const [channel, listener] of listeners) unsubscribe(channel, listener)
-    }
   }
 
   #on<E extends PoolEvent>(
@@ -147,5 +189,12 @@ export class Recorder {
         if (recording !== undefined) note(recording, event)
       },
     ]
+  }
+}
+
+function listen(listeners: Listeners): () => void {
+  for (const [channel, listener] of listeners) subscribe(channel, listener)
+  return () => {
+    for (const [channel, listener] of listeners) unsubscribe(channel, listener)
   }
 }

@@ -1,4 +1,4 @@
-import { explain } from '../core/explain.ts'
+import { explain } from '../core/inspection/explain.ts'
 import type { ConnectionInsight, InsightSource, PoolState } from '../index.ts'
 import { Lanes } from './lanes.ts'
 import {
@@ -18,7 +18,6 @@ const MOST_HELD = 20
 const MOST_LEAKS = 50
 const MOST_KINDS_OF_FAILURE = 20
 
-/** A frame that does not lean on the one before. */
 type WholeFrame = Frame & { readonly ids: readonly number[] }
 
 /** What is remembered of one pool: bounded, whatever the pool does. */
@@ -29,11 +28,13 @@ export class Recording {
   readonly #frames = new Ring<WholeFrame>(Math.ceil(KEEP_MS / TICK_MS))
   readonly #leaks: Leak[] = []
   readonly #failures = new Map<string, ConnectFailures>()
+  // Written once, when a page first needs it: options do not change.
+  #options: Readonly<Record<string, string>> | undefined = undefined
   #before: PoolState
   #startedAt: number
-  #cardText = ''
+  #changes = 0
+  #lastCard = ''
   #fleet: FleetRoster | undefined = undefined
-  #idsBefore: readonly number[] | undefined = undefined
 
   constructor(pool: InsightSource, now: number) {
     this.#pool = pool
@@ -42,11 +43,13 @@ export class Recording {
   }
 
   leaked(leak: Leak): void {
+    this.#changes++
     this.#leaks.push(leak)
     if (this.#leaks.length > MOST_LEAKS) this.#leaks.shift()
   }
 
   connectFailed(error: string, at: number): void {
+    this.#changes++
     const times = (this.#failures.get(error)?.times ?? 0) + 1
     // The kind that failed last comes last: where there are too many, the one that has not been seen for longest goes.
     this.#failures.delete(error)
@@ -58,7 +61,8 @@ export class Recording {
     }
   }
 
-  heardOfFleet(fleet: FleetRoster): void {
+  fleetChanged(fleet: FleetRoster): void {
+    this.#changes++
     this.#fleet = fleet
   }
 
@@ -66,14 +70,21 @@ export class Recording {
     this.#lanes.released(connection, heldMs, now - this.#startedAt)
   }
 
-  /** Ends the tick. `now` is monotonic, `at` the wall clock. */
-  tick(now: number, at: number, holderOf: (connection: number) => string | undefined): Frame {
+  /** Ends the tick. `now` is monotonic, `at` the wall clock; `isSampled`: waits were, since it began. */
+  tick(
+    now: number,
+    at: number,
+    holderOf: (connection: number) => string | undefined,
+    isSampled: boolean,
+  ): Frame {
     const { state, connections } = this.#pool.look()
+    const waits = this.waits.take()
     const { acquires, connects, closed } = state.statistics
     const before = this.#before.statistics
     const { severity, text } = explain(this.#pool, { holderOf })
     const frame: WholeFrame = {
       at,
+      ms: now - this.#startedAt,
       idle: state.idle,
       inUse: state.inUse,
       opening: state.opening,
@@ -87,7 +98,7 @@ export class Recording {
       connectFailures: connects.failed - before.connects.failed,
       timedOut: acquires.timedOut - before.acquires.timedOut,
       refused: acquires.refused - before.acquires.refused,
-      waits: this.waits.take(),
+      waits: isSampled ? waits : undefined,
       ...this.#lanes.tick(connections, now - this.#startedAt),
       held: this.#held(connections, holderOf),
       diagnosis: { severity, text },
@@ -95,9 +106,7 @@ export class Recording {
     this.#before = state
     this.#startedAt = now
     this.#frames.push(frame)
-    const told = lean(frame, this.#idsBefore)
-    this.#idsBefore = frame.ids
-    return told
+    return frame
   }
 
   #held(
@@ -120,37 +129,31 @@ export class Recording {
   history(): Frame[] {
     let before: readonly number[] | undefined
     return Array.from(this.#frames, (frame) => {
-      const told = lean(frame, before)
-      before = frame.ids
-      return told
+      const { ids, ...rest } = frame
+      if (ids === before) return rest
+      before = ids
+      return frame
     })
   }
 
   card(): PoolCard {
     return {
       name: this.#pool.options.name,
-      options: describeOptions(this.#pool.options),
+      options: (this.#options ??= describeOptions(this.#pool.options)),
       leaks: this.#leaks,
       connectFailures: [...this.#failures.values()].toReversed(),
-      closedBy: this.#pool.look().state.statistics.closed,
+      closedBy: this.#before.statistics.closed,
       fleet: this.#fleet,
     }
   }
 
-  /** The card, if it is another than the last time that it was asked for here. */
+  /** The card, if it has changed since the last call. */
   changedCard(): PoolCard | undefined {
-    const card = this.card()
-    const text = JSON.stringify(card)
-    if (text === this.#cardText) return undefined
-    this.#cardText = text
-    return card
+    const version = `${this.#changes} ${Object.values(this.#before.statistics.closed).join(' ')}`
+    if (version === this.#lastCard) return undefined
+    this.#lastCard = version
+    return this.card()
   }
-}
-
-function lean(frame: WholeFrame, idsBefore: readonly number[] | undefined): Frame {
-  if (frame.ids !== idsBefore) return frame
-  const { ids: _, ...rest } = frame
-  return rest
 }
 
 function sum(counts: Readonly<Record<string, number>>): number {

@@ -2,12 +2,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 
 import type { Asset } from './assets.ts'
-import { COOKIE, type Door, refusal } from './guard.ts'
+import { cookieName, type Door, refusal } from './guard.ts'
+import { type Source, Stream } from './stream.ts'
 
-// Each open page keeps one stream; a page that was forgotten open should not cost the service much.
+// Each open page has one stream; a page that was forgotten open should not cost the service much. A new page ends the oldest stream:
+// readers that never read, however many, do not keep it out.
 const MOST_STREAMS = 16
-// A reader that is so far behind is cut off: it comes back by itself and begins anew.
-const MOST_UNREAD_BYTES = 8 * 1024 * 1024
 
 const HEADERS: Readonly<Record<string, string>> = {
   'Content-Security-Policy':
@@ -25,20 +25,19 @@ const HEADERS: Readonly<Record<string, string>> = {
 export class PageServer {
   readonly #door: Door
   readonly #assets: ReadonlyMap<string, Asset>
-  readonly #hello: () => unknown
-  readonly #streams = new Set<ServerResponse>()
+  readonly #source: Source & { watch(isWatched: boolean): void }
+  readonly #streams = new Set<Stream>()
   readonly #server: Server
 
-  constructor(door: Door, assets: ReadonlyMap<string, Asset>, hello: () => unknown) {
+  constructor(
+    door: Door,
+    assets: ReadonlyMap<string, Asset>,
+    source: Source & { watch(isWatched: boolean): void },
+  ) {
     this.#door = door
     this.#assets = assets
-    this.#hello = hello
+    this.#source = source
     this.#server = createServer((request, response) => this.#answer(request, response))
-  }
-
-  /** How many pages are watching. */
-  get watchers(): number {
-    return this.#streams.size
   }
 
   /** Resolves with the port. The server does not keep the process alive. */
@@ -56,15 +55,12 @@ export class PageServer {
   send(message: unknown): void {
     if (this.#streams.size === 0) return
     const text = `data: ${JSON.stringify(message)}\n\n`
-    for (const stream of this.#streams) {
-      if (stream.writableLength > MOST_UNREAD_BYTES) stream.destroy()
-      else stream.write(text)
-    }
+    for (const stream of this.#streams) stream.offer(text)
   }
 
   async close(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve))
-    for (const stream of this.#streams) stream.destroy()
+    for (const stream of this.#streams) stream.end()
     this.#server.closeAllConnections()
     await closed
   }
@@ -75,35 +71,47 @@ export class PageServer {
     try {
       url = new URL(request.url ?? '/', 'http://inspector')
     } catch {
-      return end(response, 400, 'This is no address.')
+      return end(response, 400, 'The address is invalid.')
     }
     const token = url.searchParams.get('token')
-    const no = refusal(this.#door, { method: request.method, headers: request.headers, token })
+    const port = request.socket.localPort
+    const no = refusal(this.#door, { method: request.method, headers: request.headers, token, port })
     if (no !== undefined) {
       if (no.status === 405) response.setHeader('Allow', 'GET, HEAD')
       return end(response, no.status, no.text)
     }
     if (token !== null && this.#door.token !== undefined) {
       // The token leaves the address bar, the history and the referrer.
-      response.setHeader('Set-Cookie', `${COOKIE}=${this.#door.token}; HttpOnly; SameSite=Strict; Path=/`)
-      response.setHeader('Location', url.pathname)
+      response.setHeader(
+        'Set-Cookie',
+        `${cookieName(port)}=${this.#door.token}; HttpOnly; SameSite=Strict; Path=/`,
+      )
+      // Not the path of the request: one that begins with // names another host.
+      response.setHeader('Location', '/')
       return end(response, 303, '')
     }
     if (url.pathname === '/events') return this.#stream(request, response)
     const asset = this.#assets.get(url.pathname)
-    if (asset === undefined) return end(response, 404, 'There is no such page.')
+    if (asset === undefined) return end(response, 404, 'No page has this address.')
     response.writeHead(200, { 'Content-Type': asset.type, 'Content-Length': asset.body.length })
     response.end(request.method === 'HEAD' ? undefined : asset.body)
   }
 
   #stream(request: IncomingMessage, response: ServerResponse): void {
-    if (this.#streams.size >= MOST_STREAMS)
-      return end(response, 503, `${MOST_STREAMS} pages are open already: close one.`)
     response.writeHead(200, { 'Content-Type': 'text/event-stream' })
     if (request.method === 'HEAD') return void response.end()
-    response.write(`retry: 1000\nevent: hello\ndata: ${JSON.stringify(this.#hello())}\n\n`)
-    this.#streams.add(response)
-    response.on('close', () => this.#streams.delete(response))
+    if (this.#streams.size >= MOST_STREAMS) {
+      const [oldest] = this.#streams
+      oldest?.replace()
+      if (oldest !== undefined) this.#streams.delete(oldest)
+    }
+    this.#source.watch(true)
+    const stream = new Stream(response, this.#source)
+    this.#streams.add(stream)
+    response.on('close', () => {
+      this.#streams.delete(stream)
+      if (this.#streams.size === 0) this.#source.watch(false)
+    })
   }
 }
 

@@ -17,7 +17,7 @@ export interface LeasedConnection extends DatabaseConnection {
   commit(): Promise<void>
   /** Gives the lease back. */
   release(): void
-  /** The connection is closed when it comes back. */
+  /** Closes the connection when it is returned. */
   discard(): void
 }
 
@@ -27,13 +27,26 @@ export interface TransactionSql {
   readonly releaseSavepoint: string
 }
 
+/** Connections that share those of the pool. */
+export interface SharedConnections {
+  connection(): LeasedConnection
+  close(): Promise<unknown>
+}
+
 /** Kysely's driver over a pool: a checkout for each query, transaction or connection, with the signal of its caller. */
 export class PoolDriver<C> implements Driver {
   readonly #pool: Pool<C>
   readonly #connectionOf: (lease: Lease<C>) => LeasedConnection
   readonly #sql: TransactionSql
+  readonly #shared: SharedConnections | undefined
 
-  constructor(pool: Pool<C>, connectionOf: (lease: Lease<C>) => LeasedConnection, sql: TransactionSql) {
+  constructor(
+    pool: Pool<C>,
+    connectionOf: (lease: Lease<C>) => LeasedConnection,
+    sql: TransactionSql,
+    shared?: SharedConnections,
+  ) {
+    this.#shared = shared
     this.#pool = pool
     this.#connectionOf = connectionOf
     this.#sql = sql
@@ -42,6 +55,7 @@ export class PoolDriver<C> implements Driver {
   async init(): Promise<void> {}
 
   acquireConnection({ signal }: AbortableOperationOptions = {}): Promise<LeasedConnection> {
+    if (this.#shared !== undefined) return Promise.resolve(this.#shared.connection())
     // Not an async function: Kysely races this very promise against the signal and, should it lose, writes to the console.
     return new Promise((resolve, reject) => {
       const onAbort = (): void => reject(signal?.reason)
@@ -105,6 +119,7 @@ export class PoolDriver<C> implements Driver {
   }
 
   async destroy(): Promise<void> {
+    await this.#shared?.close()
     await this.#pool.close()
   }
 }

@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net'
+
 import {
   CompiledQuery,
   type DatabaseIntrospector,
@@ -14,20 +16,25 @@ import {
 } from 'kysely'
 
 import type { Lease, Pool } from '../index.ts'
+import { share } from '../share/index.ts'
+import { withCallersStack } from './callers-stack.ts'
 import { type LeasedConnection, PoolDriver } from './driver.ts'
+import { type Losable, mustNotStream, rejectBehindStreams } from './open-stream.ts'
 
 /** What {@link MysqlPoolDialect} needs. */
 export interface MysqlPoolDialectConfig {
   /** A pool of a `Mysql2Manager`, its connections with promises or with callbacks. `db.destroy()` closes it. */
   readonly pool: Pool<any>
+  /** Whether statements outside transactions share connections. mysql2 cannot: true throws PoolOptionsError. Default: false. */
+  readonly share?: boolean | undefined
 }
 
 /**
  * Kysely on MySQL and MariaDB over a pool of cenote: `new Kysely({ dialect: new MysqlPoolDialect({ pool }) })`.
  *
- * The signal of a query, transaction or connection reaches the pool: who gives up leaves the queue at once. Cancelling a
- * running query (`inflightQueryAbortStrategy`) takes no connection of the pool, so it works when all are in use. Time-outs
- * and refusals are the pool's own errors.
+ * The signal of a query, transaction or connection reaches the pool: an aborted caller leaves the queue immediately. Cancelling a
+ * running query (`inflightQueryAbortStrategy`) takes no connection of the pool, so it works when all are in use. Timeouts
+ * and rejections are the pool's own errors.
  *
  * @example
  * ```ts
@@ -49,6 +56,9 @@ export class MysqlPoolDialect implements Dialect {
 
   constructor(config: MysqlPoolDialectConfig) {
     this.#pool = config.pool
+    // Throws: the driver sends one command at a time.
+    if (config.share === true) share(config.pool)
+    rejectBehindStreams()
   }
 
   createDriver(): Driver {
@@ -91,6 +101,7 @@ class MysqlConnection implements LeasedConnection {
   #isCancelled = false
   #failure: unknown
   #isDiscarded = false
+  isStreaming = false
 
   constructor(lease: Lease<object>, kill: Kill) {
     this.#lease = lease
@@ -106,22 +117,48 @@ class MysqlConnection implements LeasedConnection {
       return resultOf<R>(await ask(this.#core, compiled))
     } catch (error) {
       this.#failure = error
-      // Nobody waits for a query that was cancelled, and Kysely would write its error to the console.
+      // No caller waits for a query that was cancelled, and Kysely would write its error to the console.
       if (this.#isCancelled) return { rows: [] }
-      throw error
+      throw withCallersStack(error)
     } finally {
       this.#isRunning = false
     }
   }
 
-  async *streamQuery<R>(compiled: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
+  async *streamQuery<R>(compiled: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
     this.#mustBeGood()
+    this.isStreaming = true
+    let isEnded = false
+    const lost = new AbortController()
+    const onLoss = (error?: Error): void =>
+      lost.abort(error ?? new Error('the connection ended while a stream was open'))
+    const { stream: socket } = this.#core
+    // Before the query: a closed connection reports its state as an event.
+    this.#core.on('error', onLoss)
+    this.#core.on('end', onLoss)
+    socket.on('close', onLoss)
     try {
-      const stream = this.#core.query(compiled.sql, compiled.parameters).stream({ objectMode: true })
-      for await (const row of stream) yield { rows: [row as R] }
+      if (socket.destroyed) onLoss()
+      lost.signal.throwIfAborted()
+      const query = this.#core.query(compiled.sql, compiled.parameters)
+      // The driver does not report a lost connection to a stream.
+      const rows = query.stream({ objectMode: true, signal: lost.signal })
+      for await (const row of rows) {
+        const chunk = [row as R]
+        for (let next; chunk.length < chunkSize && (next = rows.read()) !== null;) chunk.push(next as R)
+        yield { rows: chunk }
+      }
+      isEnded = true
     } catch (error) {
-      this.#failure = error
-      throw error
+      const reason: unknown = lost.signal.aborted ? lost.signal.reason : error
+      this.#failure = reason
+      throw reason
+    } finally {
+      if (lost.signal.aborted && !isEnded) this.#failure ??= lost.signal.reason
+      this.#core.off('error', onLoss)
+      this.#core.off('end', onLoss)
+      socket.off('close', onLoss)
+      this.isStreaming = false
     }
   }
 
@@ -144,7 +181,8 @@ class MysqlConnection implements LeasedConnection {
   }
 
   release(): void {
-    if (this.#isDiscarded) this.#lease.destroy()
+    // A stream that is not read keeps the rest of its rows in the connection.
+    if (this.#isDiscarded || this.isStreaming) this.#lease.destroy()
     else this.#lease.release(this.#failure)
   }
 
@@ -154,16 +192,18 @@ class MysqlConnection implements LeasedConnection {
 
   #mustBeGood(): void {
     if (this.#isDiscarded) throw new Error('the session of this connection has been killed')
+    mustNotStream(this.isStreaming)
   }
 }
 
 /** A connection of 'mysql2', as far as it is used. */
-interface Core {
+interface Core extends Losable {
+  readonly stream: Pick<Socket, 'on' | 'off' | 'destroyed'>
   query(
     sql: string,
     values: readonly unknown[],
     done?: (error: Error | null, result: unknown) => void,
-  ): { stream(options: object): AsyncIterable<unknown> }
+  ): { stream(options: object): AsyncIterable<unknown> & { read(): unknown } }
   destroy(): void
   readonly threadId: number
 }

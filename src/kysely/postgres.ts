@@ -17,8 +17,13 @@ import {
 } from 'kysely'
 
 import type { Lease, Pool } from '../index.ts'
-import { cancellable, type PgClient } from '../managers/pg.ts'
+import { cancellable, type PgClient, type PgSharedView } from '../managers/pg/pg.ts'
+import { share, type ShareOptions } from '../share/index.ts'
+import { withCallersStack } from './callers-stack.ts'
 import { type LeasedConnection, PoolDriver } from './driver.ts'
+import { SharedConnection } from './shared-connection.ts'
+import { type Losable, mustNotStream, OpenStream, rejectBehindStreams } from './open-stream.ts'
+import { type PgResult, resultOf } from './postgres-result.ts'
 
 /** What {@link PostgresPoolDialect} needs. */
 export interface PostgresPoolDialectConfig {
@@ -26,14 +31,20 @@ export interface PostgresPoolDialectConfig {
   readonly pool: Pool<PgClient>
   /** The default export of `pg-cursor`, for `stream`. Default: none: streaming fails. */
   readonly cursor?: PostgresCursorConstructor | undefined
+  /**
+   * Whether statements outside transactions share connections: the pool's `PgManager` needs `share: true`. A transaction has
+   * a connection of its own, and so has whatever `db.connection()` runs from the first statement on that needs it (SET,
+   * LISTEN, CREATE TEMP, …). Such a pool cannot stream. Default: false.
+   */
+  readonly share?: boolean | ShareOptions | undefined
 }
 
 /**
  * Kysely on PostgreSQL over a pool of cenote: `new Kysely({ dialect: new PostgresPoolDialect({ pool }) })`.
  *
- * The signal of a query, transaction or connection reaches the pool: who gives up leaves the queue at once. Cancelling a
+ * The signal of a query, transaction or connection reaches the pool: an aborted caller leaves the queue immediately. Cancelling a
  * running query (`inflightQueryAbortStrategy`) takes no connection of the pool: it is a cancel request of the protocol, and
- * the connection goes to nobody before the server has dealt with it. Time-outs and refusals are the pool's own errors.
+ * the connection reaches no other caller before the server has handled it. Timeouts and rejections are the pool's own errors.
  *
  * @example
  * ```ts
@@ -55,13 +66,18 @@ export class PostgresPoolDialect implements Dialect {
 
   constructor(config: PostgresPoolDialectConfig) {
     this.#config = { ...config }
+    rejectBehindStreams()
   }
 
   createDriver(): Driver {
-    const { pool, cursor } = this.#config
-    return new PoolDriver(pool, (lease) => new PostgresConnection(lease, cursor), {
-      begin,
-      releaseSavepoint: 'release',
+    const { pool, cursor, share: options = false } = this.#config
+    const connectionOf = (lease: Lease<PgClient>): PostgresConnection => new PostgresConnection(lease, cursor)
+    const sql = { begin, releaseSavepoint: 'release' }
+    if (options === false) return new PoolDriver(pool, connectionOf, sql)
+    const shared = share<PgClient, PgSharedView<PgClient>>(pool, options === true ? {} : options)
+    return new PoolDriver(pool, connectionOf, sql, {
+      close: () => shared.close(),
+      connection: () => new SharedConnection(shared, pool, connectionOf),
     })
   }
 
@@ -78,15 +94,16 @@ export class PostgresPoolDialect implements Dialect {
   }
 }
 
-const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE'])
-
 class PostgresConnection implements LeasedConnection {
   readonly #lease: Lease<PgClient>
   readonly #cursor: PostgresCursorConstructor | undefined
   /** Of the query that runs now, if it has a signal. */
   #canceller: AbortController | undefined
+  /** Of the last query. */
+  #command: string | undefined
   #failure: unknown
   #isDiscarded = false
+  isStreaming = false
 
   constructor(lease: Lease<PgClient>, cursor: PostgresCursorConstructor | undefined) {
     this.#lease = lease
@@ -97,11 +114,12 @@ class PostgresConnection implements LeasedConnection {
     compiled: CompiledQuery,
     { signal }: AbortableOperationOptions = {},
   ): Promise<QueryResult<R>> {
-    const { command, rows, rowCount } = await this.#query(compiled, signal)
-    const isChange = command !== undefined && CHANGES.has(command)
-    return {
-      rows: (rows ?? []) as R[],
-      ...(isChange ? { numAffectedRows: BigInt(rowCount ?? 0) } : {}),
+    try {
+      const result = await this.#query(compiled, signal)
+      this.#command = result.command
+      return resultOf(result)
+    } catch (error) {
+      throw withCallersStack(error)
     }
   }
 
@@ -112,12 +130,14 @@ class PostgresConnection implements LeasedConnection {
       )
     }
     this.#mustBeGood()
-    type Submit = (cursor: unknown) => { read(count: number): Promise<R[]>; close(): Promise<void> }
-    const client = this.#lease.connection as unknown as { query: Submit }
+    type Cursor = { read(count: number): Promise<R[]>; close(): Promise<void> }
+    const client = this.#lease.connection as unknown as Losable & { query(cursor: unknown): Cursor }
+    const stream = new OpenStream(client)
+    this.isStreaming = true
     const cursor = client.query(new this.#cursor<R>(compiled.sql, [...compiled.parameters]))
     try {
       for (;;) {
-        const rows = await cursor.read(chunkSize)
+        const rows = await stream.wait(cursor.read(chunkSize))
         if (rows.length === 0) return
         yield { rows }
       }
@@ -125,7 +145,11 @@ class PostgresConnection implements LeasedConnection {
       this.#failure = error
       throw error
     } finally {
-      await cursor.close()
+      // The cursor of a lost connection waits forever for the answer to its close.
+      await stream.wait(cursor.close()).catch((error: unknown) => (this.#failure ??= error))
+      if (stream.lost !== undefined) this.#failure ??= stream.lost
+      stream.end()
+      this.isStreaming = false
     }
   }
 
@@ -140,13 +164,15 @@ class PostgresConnection implements LeasedConnection {
   }
 
   async commit(): Promise<void> {
+    // Through the method that Kysely replaces for its log.
+    await this.executeQuery(CompiledQuery.raw('commit'))
     // PostgreSQL answers so when a statement of the transaction had failed.
-    const { command } = await this.#query(CompiledQuery.raw('commit'))
-    if (command === 'ROLLBACK') throw new AbortedTransactionError()
+    if (this.#command === 'ROLLBACK') throw new AbortedTransactionError()
   }
 
   release(): void {
-    if (this.#isDiscarded) this.#lease.destroy()
+    // The next holder's first query would wait behind an open cursor.
+    if (this.#isDiscarded || this.isStreaming) this.#lease.destroy()
     else this.#lease.release(this.#failure)
   }
 
@@ -164,7 +190,7 @@ class PostgresConnection implements LeasedConnection {
     try {
       return await this.#noting(cancellable(canceller.signal, work)(this.#lease.connection))
     } catch (error) {
-      // Nobody waits for a query that was cancelled, and Kysely would write its error to the console.
+      // No caller waits for a query that was cancelled, and Kysely would write its error to the console.
       if (canceller.signal.aborted) return {}
       throw error
     } finally {
@@ -183,13 +209,8 @@ class PostgresConnection implements LeasedConnection {
 
   #mustBeGood(): void {
     if (this.#isDiscarded) throw new Error('the session of this connection has been killed')
+    mustNotStream(this.isStreaming)
   }
-}
-
-interface PgResult {
-  readonly command?: string
-  readonly rows?: readonly unknown[]
-  readonly rowCount?: number | null
 }
 
 function begin({ isolationLevel, accessMode }: TransactionSettings): string[] {

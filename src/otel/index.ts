@@ -1,18 +1,18 @@
 import { type MeterProvider, metrics, trace, type TracerProvider } from '@opentelemetry/api'
 
 import type { InsightSource } from '../index.ts'
-import { measure } from './metrics.ts'
+import { Metrics } from './metrics.ts'
 import { Selection } from './selection.ts'
 import { Spans } from './spans.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 export { ATTRIBUTES, type Instrument, type InstrumentKey, INSTRUMENTS } from './names.ts'
 
-/** What {@link instrument} reports, and to whom. */
+/** What {@link instrument} reports, and where to. */
 export interface InstrumentOptions {
-  /** Who takes the metrics. Default: the global one. null: no metrics. */
+  /** Receives the metrics. Default: the global provider, also one that is set later. null: no metrics. */
   readonly meterProvider?: MeterProvider | null | undefined
-  /** Who takes the spans. Default: the global one. null: no spans. */
+  /** Receives the spans. Default: the global provider, also one that is set later. null: no spans. */
   readonly tracerProvider?: TracerProvider | null | undefined
   /** Which pools. Default: every pool of the process, also those made later. */
   readonly pools?: Iterable<InsightSource> | undefined
@@ -28,9 +28,9 @@ const SCOPE = 'cenote'
 const NAMES = new Set(['meterProvider', 'tracerProvider', 'pools'])
 
 /**
- * Reports pools to OpenTelemetry: the metrics `db.client.connection.*` of the semantic conventions and `cenote.*` beside them, and a span of
- * each acquire and each connect. Call it once, when the SDK has been set up. Times are in seconds, as the conventions have it. Never reports a
- * credential. Throws TypeError for a wrong option.
+ * Reports pools to OpenTelemetry: the metrics `db.client.connection.*` of the semantic conventions, `cenote.*` in addition to them, and a
+ * span of each acquire and each connect. It may be called before the SDK is set up, and several times: what two instrumentations of the same
+ * provider select is reported once. Times are in seconds, as in the conventions. Never reports a credential. Throws TypeError for a wrong option.
  *
  * @example
  * ```ts
@@ -38,7 +38,7 @@ const NAMES = new Set(['meterProvider', 'tracerProvider', 'pools'])
  * import { instrument } from 'cenote/otel'
  * import { ScriptedManager } from 'cenote/testing'
  *
- * // Before the first pool, after the SDK of OpenTelemetry has been started.
+ * // Before the first pool, so that its first connects are measured too.
  * using instrumentation = instrument()
  * const pool = new Pool(new ScriptedManager())
  * ;(await pool.acquire()).release()
@@ -50,19 +50,15 @@ export function instrument(options: InstrumentOptions = {}): Instrumentation {
   const { meterProvider = metrics, tracerProvider = trace, pools } = options
   const selection = new Selection(pools)
   const subscriptions = new Subscriptions()
-  const meter = meterProvider?.getMeter(SCOPE)
-  const stopObserving = meter === undefined ? undefined : measure(meter, selection, subscriptions)
-  if (tracerProvider !== null) new Spans(tracerProvider.getTracer(SCOPE), selection, subscriptions)
-  const end = (): void => {
-    subscriptions.end()
-    stopObserving?.()
-  }
+  if (meterProvider !== null) new Metrics(meterProvider, SCOPE, selection, subscriptions)
+  if (tracerProvider !== null) new Spans(tracerProvider, SCOPE, selection, subscriptions)
+  const end = (): void => subscriptions.end()
   return { end, [Symbol.dispose]: end }
 }
 
 function check(options: InstrumentOptions): void {
   if (typeof options !== 'object' || options === null)
-    throw new TypeError(`the argument of instrument is ${String(options)}: allowed is an object`)
+    throw new TypeError(`the argument of instrument must be an object (got ${String(options)})`)
   for (const name of Object.keys(options)) {
     if (!NAMES.has(name))
       throw new TypeError(
@@ -72,7 +68,7 @@ function check(options: InstrumentOptions): void {
   const { meterProvider, tracerProvider, pools } = options
   if (meterProvider !== undefined && meterProvider !== null && typeof meterProvider.getMeter !== 'function')
     throw new TypeError(
-      'meterProvider has no method getMeter: allowed is a MeterProvider, or null for no metrics',
+      'meterProvider must be a MeterProvider, or null for no metrics (got an object without getMeter)',
     )
   if (
     tracerProvider !== undefined &&
@@ -80,13 +76,13 @@ function check(options: InstrumentOptions): void {
     typeof tracerProvider.getTracer !== 'function'
   )
     throw new TypeError(
-      'tracerProvider has no method getTracer: allowed is a TracerProvider, or null for no spans',
+      'tracerProvider must be a TracerProvider, or null for no spans (got an object without getTracer)',
     )
   if (pools === undefined) return
   if (typeof pools !== 'object' || pools === null || !(Symbol.iterator in pools))
-    throw new TypeError(`pools is ${String(pools)}: allowed is an array of pools`)
+    throw new TypeError(`pools must be an array of pools (got ${String(pools)})`)
   for (const pool of pools) {
     if (typeof pool?.look !== 'function')
-      throw new TypeError(`pools holds ${typeof pool}: allowed is an array of pools`)
+      throw new TypeError(`pools must be an array of pools (got an array with ${typeof pool})`)
   }
 }

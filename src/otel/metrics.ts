@@ -1,58 +1,141 @@
-import type { BatchObservableResult, Meter, Observable } from '@opentelemetry/api'
+import {
+  type BatchObservableResult,
+  type Meter,
+  type MeterProvider,
+  metrics,
+  type Observable,
+} from '@opentelemetry/api'
 
-import type { PoolEvent, PoolState } from '../index.ts'
+import type { ChannelPayloads, PoolEvent, PoolState } from '../index.ts'
 import { ATTRIBUTES, type Instrument, INSTRUMENTS, WAIT_BUCKETS, WORK_BUCKETS } from './names.ts'
+import { type Reporter, Reporters } from './reporters.ts'
 import type { Selection } from './selection.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
-/** Measures the selected pools with a meter. Returns how to end it, beside the subscriptions. */
-export function measure(meter: Meter, selection: Selection, subscriptions: Subscriptions): () => void {
-  count(meter, selection, subscriptions)
-  return observe(meter, selection)
+// All that measure in this process.
+const reporters = new Reporters()
+// How often a global provider is looked for while none has been set.
+const LOOK_MS = 1_000
+
+/**
+ * Measures the selected pools. The instruments are created with the provider that is there, and again with another one: the
+ * global provider may be set after `instrument` was called.
+ */
+export class Metrics implements Reporter {
+  readonly selection: Selection
+  readonly #given: MeterProvider
+  readonly #scope: string
+  #bound: MeterProvider | undefined
+  #counters!: Counters
+  #stopObserving: () => void = () => {}
+
+  constructor(given: MeterProvider, scope: string, selection: Selection, subscriptions: Subscriptions) {
+    this.selection = selection
+    this.#given = given
+    this.#scope = scope
+    reporters.add(this)
+    subscriptions.onEnd(() => {
+      reporters.delete(this)
+      this.#stopObserving()
+    })
+    this.#bind()
+    if (given === metrics) this.#look(subscriptions)
+    this.#count(subscriptions)
+  }
+
+  provider(): MeterProvider {
+    return this.#given === metrics ? metrics.getMeterProvider() : this.#given
+  }
+
+  // An idle pool has no events, and its gauges are read all the same.
+  #look(subscriptions: Subscriptions): void {
+    const none = this.provider()
+    const timer = setInterval(() => {
+      this.#bind()
+      if (this.#bound !== none) clearInterval(timer)
+    }, LOOK_MS)
+    timer.unref()
+    subscriptions.onEnd(() => clearInterval(timer))
+  }
+
+  #bind(): void {
+    const provider = this.provider()
+    if (provider === this.#bound) return
+    this.#stopObserving()
+    this.#bound = provider
+    const meter = provider.getMeter(this.#scope)
+    this.#counters = createCounters(meter)
+    this.#stopObserving = observe(meter, () =>
+      Array.from(this.selection.pools(), (pool) => ({ name: pool.options.name, ...pool.look() })).filter(
+        (pool) => reporters.isFirst(this, pool),
+      ),
+    )
+  }
+
+  // What happened, as it happens.
+  #count(subscriptions: Subscriptions): void {
+    const of = ({ pool }: PoolEvent) => ({ [ATTRIBUTES.poolName]: pool })
+    const on = <K extends keyof ChannelPayloads>(
+      channel: K,
+      record: (counters: Counters, event: ChannelPayloads[K]) => void,
+    ): void =>
+      subscriptions.to(channel, (event) => {
+        if (!reporters.isFirst(this, event)) return
+        this.#bind()
+        record(this.#counters, event)
+      })
+    on('timeout', ({ timeouts }, event) => timeouts.add(1, of(event)))
+    on('abort', ({ aborted }, event) => aborted.add(1, of(event)))
+    on('leak', ({ leaks }, event) => leaks.add(1, of(event)))
+    on('close', ({ closed }, event) =>
+      closed.add(1, { ...of(event), [ATTRIBUTES.closeReason]: event.reason }),
+    )
+    on('refuse', ({ refused }, event) =>
+      refused.add(1, { ...of(event), [ATTRIBUTES.refuseReason]: event.why }),
+    )
+    on('openError', ({ connectFailures }, event) =>
+      connectFailures.add(1, {
+        ...of(event),
+        [ATTRIBUTES.errorType]: event.error,
+        [ATTRIBUTES.isFatal]: event.isFatal,
+      }),
+    )
+    on('check', ({ checkFailures }, event) => {
+      if (!event.passed) checkFailures.add(1, of(event))
+    })
+    on('open', ({ createTime }, event) => createTime.record(event.connectMs / 1_000, of(event)))
+    on('acquire', ({ waitTime }, event) => waitTime.record(event.waitMs / 1_000, of(event)))
+    on('release', ({ useTime }, event) => useTime.record(event.heldMs / 1_000, of(event)))
+  }
 }
 
-// What happened, as it happens.
-function count(meter: Meter, selection: Selection, subscriptions: Subscriptions): void {
+interface NamedState {
+  readonly name: string
+  readonly state: PoolState
+}
+
+type Counters = ReturnType<typeof createCounters>
+
+function createCounters(meter: Meter) {
   const counter = ({ name, ...options }: Instrument) => meter.createCounter(name, options)
   const histogram = ({ name, ...options }: Instrument, explicitBucketBoundaries: number[]) =>
     meter.createHistogram(name, { ...options, advice: { explicitBucketBoundaries } })
-  const timeouts = counter(INSTRUMENTS.timeouts)
-  const closed = counter(INSTRUMENTS.closed)
-  const connectFailures = counter(INSTRUMENTS.connectFailures)
-  const checkFailures = counter(INSTRUMENTS.checkFailures)
-  const refused = counter(INSTRUMENTS.refused)
-  const aborted = counter(INSTRUMENTS.aborted)
-  const leaks = counter(INSTRUMENTS.leaks)
-  const createTime = histogram(INSTRUMENTS.createTime, WORK_BUCKETS)
-  const waitTime = histogram(INSTRUMENTS.waitTime, WAIT_BUCKETS)
-  const useTime = histogram(INSTRUMENTS.useTime, WORK_BUCKETS)
-  const of = ({ pool }: PoolEvent) => ({ [ATTRIBUTES.poolName]: pool })
-  const on: Subscriptions['to'] = (channel, listener) =>
-    subscriptions.to(channel, (event) => {
-      if (selection.has(event)) listener(event)
-    })
-  on('timeout', (event) => timeouts.add(1, of(event)))
-  on('abort', (event) => aborted.add(1, of(event)))
-  on('leak', (event) => leaks.add(1, of(event)))
-  on('close', (event) => closed.add(1, { ...of(event), [ATTRIBUTES.closeReason]: event.reason }))
-  on('refuse', (event) => refused.add(1, { ...of(event), [ATTRIBUTES.refuseReason]: event.why }))
-  on('openError', (event) =>
-    connectFailures.add(1, {
-      ...of(event),
-      [ATTRIBUTES.errorType]: event.error,
-      [ATTRIBUTES.isFatal]: event.isFatal,
-    }),
-  )
-  on('check', (event) => {
-    if (!event.passed) checkFailures.add(1, of(event))
-  })
-  on('open', (event) => createTime.record(event.connectMs / 1_000, of(event)))
-  on('acquire', (event) => waitTime.record(event.waitMs / 1_000, of(event)))
-  on('release', (event) => useTime.record(event.heldMs / 1_000, of(event)))
+  return {
+    timeouts: counter(INSTRUMENTS.timeouts),
+    closed: counter(INSTRUMENTS.closed),
+    connectFailures: counter(INSTRUMENTS.connectFailures),
+    checkFailures: counter(INSTRUMENTS.checkFailures),
+    refused: counter(INSTRUMENTS.refused),
+    aborted: counter(INSTRUMENTS.aborted),
+    leaks: counter(INSTRUMENTS.leaks),
+    createTime: histogram(INSTRUMENTS.createTime, WORK_BUCKETS),
+    waitTime: histogram(INSTRUMENTS.waitTime, WAIT_BUCKETS),
+    useTime: histogram(INSTRUMENTS.useTime, WORK_BUCKETS),
+  }
 }
 
-// What is, when it is asked for: it cannot drift from the pool's own counts.
-function observe(meter: Meter, selection: Selection): () => void {
+// What is, at the moment of the reading: it cannot drift from the pool's own counts.
+function observe(meter: Meter, look: () => readonly NamedState[]): () => void {
   const gauge = ({ name, ...options }: Instrument) => meter.createObservableUpDownCounter(name, options)
   const connections = gauge(INSTRUMENTS.count)
   const idleMax = gauge(INSTRUMENTS.idleMax)
@@ -63,10 +146,10 @@ function observe(meter: Meter, selection: Selection): () => void {
   const headWait = meter.createObservableGauge(headWaitName, headWaitOptions)
   const all: Observable[] = [connections, idleMax, idleMin, limit, pending, headWait]
   let seen: readonly string[] = []
-  const look = (result: BatchObservableResult): void => {
-    const pools = byName(selection)
+  const read = (result: BatchObservableResult): void => {
+    const pools = byName(look())
     const present = [...pools.keys()]
-    // The SDK repeats the last value of a series that is not told any more: a pool that has gone is told as empty once.
+    // The SDK repeats the last value of a series that is no longer reported: a pool that has gone is reported as empty once.
     for (const name of seen) if (!pools.has(name)) pools.set(name, [])
     seen = present
     for (const [name, states] of pools) {
@@ -107,16 +190,14 @@ function observe(meter: Meter, selection: Selection): () => void {
       result.observe(headWait, longest / 1_000, pool)
     }
   }
-  meter.addBatchObservableCallback(look, all)
-  return () => meter.removeBatchObservableCallback(look, all)
+  meter.addBatchObservableCallback(read, all)
+  return () => meter.removeBatchObservableCallback(read, all)
 }
 
 // Pools of one name are one time series.
-function byName(selection: Selection): Map<string, PoolState[]> {
+function byName(pools: readonly NamedState[]): Map<string, PoolState[]> {
   const states = new Map<string, PoolState[]>()
-  for (const pool of selection.pools()) {
-    const { name } = pool.options
-    const { state } = pool.look()
+  for (const { name, state } of pools) {
     const same = states.get(name)
     if (same === undefined) states.set(name, [state])
     else same.push(state)

@@ -1,10 +1,20 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 
-import { context, type Span, SpanKind, SpanStatusCode, trace, type Tracer } from '@opentelemetry/api'
+import {
+  context,
+  ProxyTracerProvider,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  type Tracer,
+  type TracerProvider,
+} from '@opentelemetry/api'
 
-import { TRACING_CHANNELS } from '../core/tracing.ts'
+import { TRACING_CHANNELS } from '../core/telemetry/tracing.ts'
 import type { AcquireTrace, OpenTrace } from '../index.ts'
 import { ATTRIBUTES } from './names.ts'
+import { type Reporter, Reporters } from './reporters.ts'
 import { describeServer, type Selection } from './selection.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
@@ -14,19 +24,26 @@ interface LastCheck {
   readonly endedAt: number
 }
 
-/** Makes a span of each acquire and of each connect, as children of whatever span is active where they begin. */
-export class Spans {
+// All that make spans in this process.
+const reporters = new Reporters()
+
+/** Makes a span of each acquire and of each connect, as children of the span that is active where they begin. */
+export class Spans implements Reporter {
+  readonly selection: Selection
+  readonly #provider: TracerProvider
   readonly #tracer: Tracer
-  readonly #selection: Selection
   readonly #spans = new WeakMap<object, { readonly span: Span; readonly startedAt: number }>()
   // Between the start and the end of its synchronous part: a connect that begins there belongs to it.
   readonly #beginning: Span[] = []
   // The last check of each connection that has not been handed out since.
   readonly #checks = new Map<string, LastCheck>()
 
-  constructor(tracer: Tracer, selection: Selection, subscriptions: Subscriptions) {
-    this.#tracer = tracer
-    this.#selection = selection
+  constructor(provider: TracerProvider, scope: string, selection: Selection, subscriptions: Subscriptions) {
+    this.#provider = provider
+    this.#tracer = provider.getTracer(scope)
+    this.selection = selection
+    reporters.add(this)
+    subscriptions.onEnd(() => reporters.delete(this))
     const on = <T>(channel: string | symbol, listener: (trace: T) => void): void =>
       subscriptions.toName(String(channel), (message) => listener(message as T))
     const acquire = tracingChannel(TRACING_CHANNELS.acquire)
@@ -44,8 +61,14 @@ export class Spans {
     subscriptions.to('closed', ({ poolId, connection }) => this.#checks.delete(`${poolId} ${connection}`))
   }
 
+  /** The global provider stands for the one that was registered with it. */
+  provider(): TracerProvider {
+    const given = this.#provider === trace ? trace.getTracerProvider() : this.#provider
+    return given instanceof ProxyTracerProvider ? given.getDelegate() : given
+  }
+
   #acquireBegins(each: AcquireTrace): void {
-    if (!this.#selection.has(each)) return
+    if (!reporters.isFirst(this, each)) return
     const span = this.#begin('cenote acquire', each, SpanKind.INTERNAL, {
       [ATTRIBUTES.waiting]: each.waiting,
     })
@@ -69,7 +92,7 @@ export class Spans {
   }
 
   #openBegins(each: OpenTrace): void {
-    if (this.#selection.has(each))
+    if (reporters.isFirst(this, each))
       this.#begin('cenote connect', each, SpanKind.CLIENT, { [ATTRIBUTES.connection]: each.connection })
   }
 
@@ -93,7 +116,7 @@ export class Spans {
         kind,
         attributes: {
           [ATTRIBUTES.poolName]: each.pool,
-          ...describeServer(this.#selection.serverOf(each)),
+          ...describeServer(this.selection.serverOf(each)),
           ...attributes,
         },
       },

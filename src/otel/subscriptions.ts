@@ -1,13 +1,14 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 
-import { CHANNELS } from '../core/channels.ts'
+import { CHANNELS } from '../core/telemetry/channels.ts'
 import type { ChannelPayloads } from '../index.ts'
 
 type Listener = (message: unknown) => void
 
-/** What has been subscribed to, to be ended all at once. */
+/** Everything that an instrumentation subscribed to or began, to be ended together. */
 export class Subscriptions {
   readonly #listeners: (readonly [string, Listener])[] = []
+  readonly #ends: (() => void)[] = []
 
   /** Listens to one of the pools' channels. */
   to<K extends keyof ChannelPayloads>(channel: K, listener: (event: ChannelPayloads[K]) => void): void {
@@ -19,7 +20,13 @@ export class Subscriptions {
     this.#listeners.push([name, listener])
   }
 
+  /** Calls `end` when the subscriptions end. */
+  onEnd(end: () => void): void {
+    this.#ends.push(end)
+  }
+
   end(): void {
+    for (const end of this.#ends.splice(0)) end()
     for (const [name, listener] of this.#listeners.splice(0)) unsubscribe(name, listener)
   }
 }

@@ -2,21 +2,30 @@ import { conformanceCases } from './conformance/case.ts'
 import type { MakeManager, ManagerFaults } from './conformance/faults.ts'
 import { findRunner, type TestRunner } from './runner.ts'
 
-const found = await findRunner()
-
 /**
- * What any manager must do, as a test suite: it connects, gives up, checks, notices a loss, closes, and in the hands of a
- * pool never lets a dead or dirty connection reach a caller, nor leaves anything behind that keeps the process alive.
+ * Defines a test suite of what every manager must do: connect, stop at an abort, check, report a loss, close, cancel, and
+ * leave no socket, timer, listener or memory behind. In a pool, no dead or dirty connection may reach a caller.
  *
- * Call it where tests are defined. `makeManager` makes a manager for each case; `faults` are the means to make its
- * connections fail, and cases whose means are not given are reported as skipped, with the name of what they need. `runner`
- * defaults to the globals `describe` and `it`, else to vitest where it runs, else to `node:test`.
+ * Call it where tests are defined. `makeManager` creates a manager for each case. `faults` are the means to make its
+ * connections fail. A case whose means are missing is reported as skipped, with the name of what it needs. `runner`
+ * defaults to the globals `describe` and `it`, otherwise to vitest if it runs this process, otherwise to `node:test`.
  *
- * ```ts
+ * The cases watch the sockets, timers and unhandled errors of the process: run nothing else in the process at the same time.
+ *
+ * ```ts no-run
+ * import { PgManager } from 'cenote/pg'
+ * import { describeManager } from 'cenote/testing'
+ * import pg from 'pg'
+ *
+ * const admin = new pg.Client('postgres://127.0.0.1:5432/postgres')
+ * await admin.connect()
  * describeManager('PgManager', ({ host, port } = { host: '127.0.0.1', port: 5432 }) => new PgManager({ host, port }), {
  *   server: { host: '127.0.0.1', port: 5432 },
  *   use: (client) => client.query('select 1'),
- *   kill: (client) => admin.query('select pg_terminate_backend($1)', [client.processID]),
+ *   kill: async (client) => {
+ *     const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
+ *     await admin.query('select pg_terminate_backend($1)', [rows[0]?.pid])
+ *   },
  * })
  * ```
  *
@@ -42,7 +51,7 @@ export function describeManager<C>(
   name: string,
   makeManager: MakeManager<C>,
   faults: ManagerFaults<C> = {},
-  runner: TestRunner = found,
+  runner: TestRunner = findRunner(),
 ): void {
   const { describe, it } = runner
   describe(`${name} does what a manager must do`, () => {

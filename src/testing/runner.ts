@@ -7,14 +7,19 @@ export interface TestRunner {
   }
 }
 
-/** The runner whose globals are there, else vitest where it runs this process, else `node:test`. */
-export async function findRunner(): Promise<TestRunner> {
-  const { describe, it } = globalThis as unknown as Partial<TestRunner>
+/**
+ * Finds the runner: that of the globals, otherwise vitest if it runs this file, otherwise `node:test`. Synchronous, because
+ * CommonJS cannot load a module that awaits.
+ */
+export function findRunner(): TestRunner {
+  const {
+    describe,
+    it,
+    __vitest_index__: vitest,
+  } = globalThis as unknown as Partial<TestRunner> & {
+    // What vitest itself gives as import.meta.vitest.
+    readonly __vitest_index__?: TestRunner
+  }
   if (typeof describe === 'function' && typeof it === 'function') return { describe, it }
-  return await load(process.env['VITEST'] === undefined ? 'node:test' : 'vitest')
-}
-
-// The name is an argument: a package that is not installed is not looked for when this is compiled or bundled.
-async function load(name: string): Promise<TestRunner> {
-  return (await import(name)) as TestRunner
+  return vitest ?? process.getBuiltinModule('node:test')
 }

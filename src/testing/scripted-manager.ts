@@ -1,7 +1,7 @@
-import type { ConnectContext, ConnectionManager } from '../core/manager.ts'
+import type { ConnectContext, ConnectionManager } from '../core/contract/manager.ts'
 
 /**
- * How one call of a {@link ScriptedManager} ends: `ok`; `fail`: it rejects; `throw`: it throws at once;
+ * How one call of a {@link ScriptedManager} ends: `ok`; `fail`: it rejects; `throw`: it throws synchronously;
  * `never`: its promise stays pending; `undefined`: it resolves with undefined; a promise: like `ok` once that has settled, and
  * rejects with it.
  */
@@ -19,8 +19,8 @@ export interface ScriptedConnection {
 }
 
 /**
- * A manager whose every call does as it is told, for faults that no real server can be made to show. Each list is used up
- * from its front; when it is empty, `always` tells.
+ * A manager whose every call follows a script, for faults that a real server cannot show. Each list is used up from its
+ * front; when it is empty, `always` applies.
  *
  * @example
  * ```ts
@@ -47,7 +47,7 @@ export class ScriptedManager implements ConnectionManager<ScriptedConnection> {
   readonly connections: ScriptedConnection[] = []
   readonly calls = { connect: 0, isValid: 0, hasBroken: 0, close: 0 }
   readonly signals: AbortSignal[] = []
-  /** Connections that are open at once at the most. */
+  /** Maximum number of connections that were open concurrently. */
   mostOpen = 0
   fatal = false
 

@@ -14,7 +14,7 @@ type Message = Buffer | 'end' | 'reset'
 
 // Bytes under way in one direction before its sender is no longer read from.
 const WINDOW_BYTES = 65_536
-// With a limited rate, so many portions a second are passed on.
+// With a limited rate, this number of portions per second is passed on.
 const PORTIONS_PER_SECOND = 50
 
 /** One connection of a client through the proxy, and the one to the server that belongs to it. */
@@ -52,7 +52,7 @@ export class TcpLink {
 
   /** The network has changed: passes on what may pass now. */
   wake(): void {
-    // One that was cut is still among the proxy's links until its socket has closed: nobody would end what it dials now.
+    // A link that was cut stays among the proxy's links until its socket has closed: a connection that it dials now would never end.
     const mayDial = this.#server === undefined && !this.#isHalfOpen && !this.#client.destroyed
     if (mayDial && this.#network.mode !== 'blackhole') {
       const server = this.#dial()
@@ -75,7 +75,7 @@ export class TcpLink {
     if (this.#server !== undefined) reset(this.#server)
   }
 
-  /** Takes the server's side away; the client is told nothing. */
+  /** Takes the server's side away; the client does not notice. */
   loseServer(): void {
     this.#isHalfOpen = true
     this.#toClient.stop()
@@ -202,7 +202,7 @@ function write(socket: Socket, message: Message): boolean {
 
 function reset(socket: Socket): void {
   // A socket that is still connecting would be reset only once it is connected, and one that is just being ended cannot be
-  // reset: Node.js would then lose its handle, open for ever.
+  // reset: Node.js would then lose its handle, open forever.
   const isEnding = socket.writableEnded && !socket.writableFinished
   if (socket.connecting || isEnding) socket.destroy()
   else if (!socket.destroyed) socket.resetAndDestroy()

@@ -1,8 +1,15 @@
-import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
 import { type Network, TcpLink } from './tcp-link.ts'
 
 const HOST = '127.0.0.1'
+
+const dialled = new WeakSet<Socket>()
+
+/** Whether a proxy of this process connected this socket to its server. */
+export function isProxySocket(socket: Socket): boolean {
+  return dialled.has(socket)
+}
 
 /** The server behind a {@link TcpProxy}. */
 export interface TcpProxyTarget {
@@ -20,10 +27,9 @@ export interface SlowNetwork {
 }
 
 /**
- * A TCP proxy on loopback whose network fails as it is told: for tests of what a client does when a real server cannot be
- * reached any more. `const proxy = await TcpProxy.start({ port: 5432 })`, then point the client at `proxy.host` and `proxy.port`.
+ * A TCP proxy on loopback whose network fails on demand: for tests of a client whose server cannot be reached any more. `const proxy = await TcpProxy.start({ port: 5432 })`, then point the client at `proxy.host` and `proxy.port`.
  *
- * Each fault holds for the connections of now and for new ones, until another is asked for or `heal()`. Bytes keep their order.
+ * Each fault holds for open and for new connections, until another fault or `heal()`. Bytes keep their order.
  *
  * @example
  * ```ts
@@ -65,9 +71,9 @@ export class TcpProxy implements AsyncDisposable {
   static async start(target: TcpProxyTarget): Promise<TcpProxy> {
     const { host = HOST, port } = target
     if (typeof host !== 'string' || host === '')
-      throw new TypeError(`host is ${String(host)}: allowed is a name or an address`)
+      throw new TypeError(`host must be a name or an address (got ${String(host)})`)
     if (!Number.isInteger(port) || port < 1 || port > 65_535)
-      throw new TypeError(`port is ${String(port)}: allowed is a whole number from 1 to 65535`)
+      throw new TypeError(`port must be an integer from 1 to 65535 (got ${String(port)})`)
     return new TcpProxy({ host, port }, await listen(0))
   }
 
@@ -87,7 +93,7 @@ export class TcpProxy implements AsyncDisposable {
     return this.#accepted
   }
 
-  /** Resets (RST) every connection of now, on both sides. New ones pass as before. Returns how many clients were cut. */
+  /** Resets (RST) every open connection, on both sides. New ones pass as before. Returns how many clients were cut. */
   cut(): number {
     const held = this.connections
     for (const link of this.#links) link.cut()
@@ -96,7 +102,7 @@ export class TcpProxy implements AsyncDisposable {
 
   /**
    * Nothing arrives any more, in either direction, not even an end or a reset. New connections are accepted (the system
-   * does that) but go no further. After `heal()` what was sent meanwhile arrives late, as TCP would send it again.
+   * does that) but go no further. After `heal()` what was sent during the fault arrives late, as TCP would send it again.
    */
   blackhole(): void {
     this.#network.mode = 'blackhole'
@@ -105,15 +111,15 @@ export class TcpProxy implements AsyncDisposable {
   /** A network with a delay, or a narrow one. Ends a black hole. Throws TypeError for a number below 0, or a rate of 0. */
   slow({ delayMs = 0, bytesPerSecond = Infinity }: SlowNetwork): void {
     if (!(delayMs >= 0 && delayMs < Infinity))
-      throw new TypeError(`delayMs is ${delayMs}: allowed is milliseconds >= 0`)
+      throw new TypeError(`delayMs must be milliseconds >= 0 (got ${delayMs})`)
     if (!(bytesPerSecond > 0))
-      throw new TypeError(`bytesPerSecond is ${bytesPerSecond}: allowed is a number > 0`)
+      throw new TypeError(`bytesPerSecond must be a number > 0 (got ${bytesPerSecond})`)
     this.#change({ mode: 'open', delayMs, bytesPerSecond })
   }
 
   /**
-   * The server's side of every connection of now is closed and its client is not told: it believes to be connected, and what
-   * it writes is swallowed. New connections pass, but the server's end or reset is not told. After `heal()` the client of such
+   * Closes the server's side of every open connection without a sign to the client, which stays connected and whose writes are
+   * dropped. New connections pass, but the server's end or reset does not. After `heal()` the client of such
    * a connection is reset when it next writes. Ends a black hole.
    */
   halfOpen(): void {
@@ -127,7 +133,7 @@ export class TcpProxy implements AsyncDisposable {
     this.#listener = undefined
   }
 
-  /** Ends every fault. Resolves once connections are accepted. Rejects if somebody else has taken the port after `refuse()`. */
+  /** Ends every fault. Resolves once connections are accepted. Rejects if another process has taken the port after `refuse()`. */
   async heal(): Promise<void> {
     this.#change({ mode: 'open', delayMs: 0, bytesPerSecond: Infinity })
     if (this.#listener !== undefined) return
@@ -152,7 +158,11 @@ export class TcpProxy implements AsyncDisposable {
   #serve(listener: Server): void {
     listener.on('connection', (client) => {
       this.#accepted++
-      const dial = () => connect({ ...this.#target, allowHalfOpen: true, noDelay: true })
+      const dial = (): Socket => {
+        const socket = connect({ ...this.#target, allowHalfOpen: true, noDelay: true })
+        dialled.add(socket)
+        return socket
+      }
       const link = new TcpLink(client, dial, this.#network, () => this.#links.delete(link))
       this.#links.add(link)
     })

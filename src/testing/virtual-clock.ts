@@ -1,4 +1,4 @@
-import type { Clock, TimerHandle } from '../core/clock.ts'
+import type { Clock, TimerHandle } from '../core/contract/clock.ts'
 
 interface Timer extends TimerHandle {
   readonly at: number
@@ -8,7 +8,7 @@ interface Timer extends TimerHandle {
 }
 
 /**
- * Time that stands still until it is told to move: a `Clock` for tests. `advance` runs what is due, in order, and lets
+ * Time that stands still until `advance` moves it: a `Clock` for tests. `advance` runs what is due, in order, and lets
  * promises settle between any two timers.
  *
  * @example
@@ -27,7 +27,7 @@ export class VirtualClock implements Clock {
   readonly #random: () => number
 
   /**
-   * `random` stands in for Math.random: 0.5 for ever by default, so that jitter is the same in each run. `startMs` is what
+   * `random` stands in for Math.random: always 0.5 by default, so that jitter is the same in each run. `startMs` is what
    * `now` gives at first, by default 0: with another, a test notices where a moment is taken for a duration.
    */
   constructor(random: () => number = () => 0.5, startMs = 0) {
@@ -70,7 +70,7 @@ export class VirtualClock implements Clock {
     return [...this.#timers].filter(({ isRef }) => isRef).length
   }
 
-  /** Moves time on by so many milliseconds. */
+  /** Advances time, in milliseconds. */
   async advance(durationMs: number): Promise<void> {
     const end = this.#now + durationMs
     await settle()

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 
 import { expect, test } from 'vitest'
 
-import { CASE_NAMES } from '../../bench/cases.ts'
+import { CASE_NAMES } from '../../bench/micro/cases.ts'
 
 const GUARD = `
 import { Pool } from './src/index.ts'
@@ -59,7 +59,7 @@ console.log(JSON.stringify({ ratio: best.ours / best.bare, bytes, perWaiter, per
 process.exit()
 `
 
-test('a checkout allocates no more than it does, and costs no more beside a bare array', () => {
+test('a checkout allocates no more than it does, and costs no more next to a bare array', () => {
   const { stdout, stderr } = spawnSync(
     process.execPath,
     ['--expose-gc', '--input-type=module', '-e', GUARD],
@@ -81,12 +81,12 @@ test('a checkout allocates no more than it does, and costs no more beside a bare
 
 test('the benchmark runs each case and names what it does not know', () => {
   const bench = (...argv: string[]) =>
-    spawnSync(process.execPath, ['bench/main.ts', ...argv], { encoding: 'utf8', timeout: 60_000 })
+    spawnSync(process.execPath, ['bench/micro/main.ts', ...argv], { encoding: 'utf8', timeout: 60_000 })
   const { stdout } = bench('--case', 'run', '--rounds', '1', '--json')
   expect(JSON.parse(stdout)).toMatchObject({ figures: { run: { cenote: { median: expect.any(Number) } } } })
   const { status, stderr } = bench('--case', 'fast')
   expect([status, stderr]).toEqual([
     2,
-    `cenote bench: --case is 'fast': allowed is one of ${CASE_NAMES.join(', ')}. See --help\n`,
+    `cenote bench: --case must be one of ${CASE_NAMES.join(', ')} (got 'fast'). See --help\n`,
   ])
 }, 70_000)

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 
 const chaos = (...argv: string[]) =>
-  spawnSync(process.execPath, ['chaos/main.ts', ...argv], { encoding: 'utf8', timeout: 100_000 })
+  spawnSync(process.execPath, ['bench/chaos/main.ts', ...argv], { encoding: 'utf8', timeout: 100_000 })
 
 test('with retries no caller sees an error, nothing hangs and nothing is left at the server', () => {
   const { stdout } = chaos('--seconds', '25', '--json')
@@ -19,6 +19,6 @@ test('a wrong argument is named, with what is allowed', () => {
   const { status, stderr } = chaos('--seconds', '5')
   expect([status, stderr]).toEqual([
     2,
-    "cenote chaos: --seconds is '5': allowed is a whole number from 10 to 3600. See --help\n",
+    "cenote chaos: --seconds must be an integer from 10 to 3600 (got '5'). See --help\n",
   ])
 })

@@ -1,11 +1,14 @@
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import pg from 'pg'
 import { expect, inject, test } from 'vitest'
 
-import { bearableLoad, findKnee, ladder, type Result } from '../../src/cli/knee.ts'
+import { sustainedLoad, findKnee, ladder, type Result } from '../../src/cli/knee.ts'
+import { mustOnlyRead } from '../../src/cli/only-reads.ts'
 import { isLoopback } from '../../src/cli/server-url.ts'
 import { drawChart, formatTable } from '../../src/cli/size-chart.ts'
 import { cenote } from './cenote.ts'
@@ -26,34 +29,34 @@ const at = (size: number, perSecond: number, p95 = size, more: Partial<Result> =
 
 const size = (...argv: string[]) => cenote(['size', ...argv])
 
-test('the knee is the smallest size that does nearly as much as any, and it is said why', () => {
+test('the knee is the smallest size with nearly the best throughput, and its reasons are given', () => {
   const results = [at(1, 1_000), at(2, 1_900), at(4, 2_900), at(8, 3_000), at(16, 2_800)]
   const { size: found, reasons } = findKnee(results)
   expect(found).toBe(4)
   expect(reasons).toEqual([
-    'With 4 connections 2,900 requests a second were answered, 97 % of the most that any size reached (3,000).',
-    '16 connections made it 2,800, and a statement took 16 ms at the 95th percentile instead of 4.0 ms: what a larger pool adds is a queue inside the server.',
-    "Little's law: 2,900 a second x 2.0 ms each keep 5.8 connections busy. Of 64 callers at once each waits 6.0 ms for one.",
+    '4 connections answered 2,900 requests per second, 97 % of the best throughput (3,000).',
+    '16 connections answered 2,800, and a statement took 16 ms at the 95th percentile instead of 4.0 ms: a larger pool adds a queue inside the server.',
+    "Little's law: 2,900 per second x 2.0 ms each keep 5.8 connections busy. With 64 concurrent callers, each waits 6.0 ms for a connection.",
   ])
 })
 
-test('it is said when throughput still grew, when requests failed, and when this process was the limit', () => {
+test('the reasons report that throughput still grew, that requests failed, and that this process was the limit', () => {
   const { size: found, reasons } = findKnee([at(1, 100), at(2, 200, 2, { busy: 0.95, errors: 3 })])
   expect(found).toBe(2)
-  expect(reasons.join('\n')).toContain('That is the largest size that was tried')
+  expect(reasons.join('\n')).toContain('It is the largest size that was tried')
   expect(reasons.join('\n')).toContain('3 requests failed')
   expect(reasons.join('\n')).toContain('This process was busy for 95 % of the time')
-  expect(() => findKnee([])).toThrow('there are no results')
+  expect(() => findKnee([])).toThrow('results must not be empty')
 })
 
-test('the load that is borne: as many callers as leave a request less than twice what it takes alone', () => {
+test('the sustained load is the largest number of callers whose requests take at most twice the time of a single caller', () => {
   const byCallers = [1, 2, 4, 8].map((callers) =>
     at(4, callers * 100, 1, { callers, request: { p50: 1, p95: callers * 0.7 } }),
   )
-  expect(bearableLoad(byCallers)).toBe(
-    'Up to 2 callers at once (200 requests a second), 95 % of the requests take no more than twice what they take alone (0.7 ms).',
+  expect(sustainedLoad(byCallers)).toBe(
+    'Up to 2 concurrent callers (200 requests per second), 95 % of the requests take at most twice the time of a single caller (0.7 ms).',
   )
-  expect(() => bearableLoad([])).toThrow('there are no results')
+  expect(() => sustainedLoad([])).toThrow('results must not be empty')
 })
 
 test('the numbers to try end with the largest that is allowed', () => {
@@ -88,15 +91,12 @@ test.each([
 })
 
 test.each([
-  [['postgres://db.example.com/x'], 'Allowed with --yes'],
-  [
-    ['postgres://localhost/x', '--callers', '0'],
-    "--callers is '0': allowed is a whole number from 1 to 1000",
-  ],
-  [['postgres://localhost/x', '--seconds', 'x'], "--seconds is 'x': allowed is a whole number from 5 to 600"],
-  [['http://localhost/'], 'the URL is of no server that is known'],
-  [[], 'allowed is one URL after size'],
-])('%j is refused: %s', async (argv, message) => {
+  [['postgres://db.example.com/x'], 'Add --yes to confirm'],
+  [['postgres://localhost/x', '--callers', '0'], "--callers must be an integer from 1 to 1000 (got '0')"],
+  [['postgres://localhost/x', '--seconds', 'x'], "--seconds must be an integer from 5 to 600 (got 'x')"],
+  [['http://localhost/'], 'the URL must begin with postgres://'],
+  [[], 'size must be followed by one URL'],
+])('%j is rejected: %s', async (argv, message) => {
   const { code, stdout, stderr } = await size(...argv)
   expect([code, stdout]).toEqual([2, ''])
   expect(stderr).toContain(message)
@@ -121,9 +121,17 @@ test.skipIf(postgresUrl === '')(
     }
     const written = await size(postgresUrl, '--sql', 'create table cenote_size_wrote (a int)')
     expect([written.code, written.stdout]).toEqual([2, ''])
-    expect(written.stderr).toContain('cannot execute CREATE TABLE in a read-only transaction')
-    const escaped = await size(postgresUrl, '--sql', 'commit; create table cenote_size_wrote (a int)')
+    expect(written.stderr).toContain('--sql must be a statement that begins with SELECT')
+    const hidden = 'with made as (insert into cenote_size_wrote values (1) returning 1) select 1'
+    const inside = await size(postgresUrl, '--sql', 'select 1 into cenote_size_wrote')
+    expect(inside.stderr).toContain('in a read-only transaction')
+    expect((await size(postgresUrl, '--sql', hidden)).code).toBe(2)
+    const escaped = await size(postgresUrl, '--sql', 'select 1; create table cenote_size_wrote (a int)')
     expect(escaped.stderr).toContain('cannot insert multiple commands into a prepared statement')
+    const startedAt = performance.now()
+    const slow = await size(postgresUrl, '--seconds', '5', '--callers', '4', '--sql', 'select pg_sleep(2)')
+    expect(slow.stderr).toMatch(/--seconds must be at least \d+ for a statement that takes 2\d\d\d ms/)
+    expect(performance.now() - startedAt).toBeLessThan(8_000)
     const client = new pg.Client({ connectionString: postgresUrl })
     await client.connect()
     const left = () =>
@@ -153,9 +161,47 @@ test.skipIf(mysqlUrl === '')(
     )
     expect([code, stderr]).toEqual([0, ''])
     expect(stdout).toMatch(/^maxSize [12]$/m)
-    const written = await size(mysqlUrl, '--sql', 'create table cenote_size_wrote (a int)')
+    const several = `${mysqlUrl}?multipleStatements=true`
+    const written = await size(several, '--sql', 'select 1; commit; create table cenote_size_wrote (a int)')
     expect([written.code, written.stdout]).toEqual([2, ''])
-    expect(written.stderr).toMatch(/read.only/i)
+    expect(written.stderr).toMatch(/error in your SQL syntax/)
   },
   60_000,
 )
+
+test.each([
+  ['SELECT 1', true],
+  [' -- a comment\n (with a as (select 1) select * from a)', true],
+  ['/* a comment */ show tables', true],
+  ['selection', false],
+  ["copy (select 1) to program 'touch x'", false],
+  ['set global max_connections = 1', false],
+  ['call writes()', false],
+  ['/*!50000 set global max_connections = 1 */', false],
+  ['/*M! set global max_connections = 1 */', false],
+  ["select 1 into outfile '/tmp/x'", false],
+  ["select 1 INTO /* */ dumpfile '/tmp/x'", false],
+])('%s only reads: %s', (statement, reads) => {
+  if (reads) expect(() => mustOnlyRead(statement)).not.toThrow()
+  else expect(() => mustOnlyRead(statement)).toThrow('--sql must be a statement that begins with SELECT')
+})
+
+test('an address that accepts and never answers ends the command in time', async () => {
+  const server = createServer(() => {}).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const startedAt = performance.now()
+  const [examined, sized] = await Promise.all([
+    cenote(['doctor', `postgres://u:secret@127.0.0.1:${port}/x`]),
+    size(`mysql://u:secret@127.0.0.1:${port}/x`),
+  ])
+  expect([examined.code, sized.code]).toEqual([2, 2])
+  expect(performance.now() - startedAt).toBeLessThan(13_000)
+  server.close()
+})
+
+test('a path that cannot be written is rejected before the run', async () => {
+  const { code, stdout, stderr } = await size('postgres://127.0.0.1:1/x', '--svg', '/no/such/folder/x.svg')
+  expect([code, stdout]).toEqual([2, ''])
+  expect(stderr).toContain("--svg must be a path that can be written (got '/no/such/folder/x.svg')")
+})

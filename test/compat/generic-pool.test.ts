@@ -32,7 +32,7 @@ const failureOf = async (promise: Promise<unknown>): Promise<Error> =>
     (error: Error) => error,
   )
 
-test('defaults: one resource, kept when it comes back; counters', async () => {
+test('defaults: one resource, kept when it is returned; counters', async () => {
   const { pool } = things()
   expect([pool.max, pool.min, pool.spareResourceCapacity]).toEqual([1, 0, 1])
   const thing = await pool.acquire()
@@ -96,7 +96,7 @@ test('too many who wait, and too long', async () => {
   expect([error.name, error.message]).toEqual(['TimeoutError', 'ResourceRequest timed out'])
 })
 
-test('no one may wait, and still the first is served', async () => {
+test('no caller may wait, and still the first is served', async () => {
   const { pool } = things({ maxWaitingClients: 0 })
   await pool.acquire()
   expect((await failureOf(pool.acquire())).message).toBe('max waitingClients count exceeded')
@@ -172,7 +172,7 @@ test('testOnBorrow: one that is not valid, or whose check rejects, is replaced',
   }
 })
 
-test('testOnReturn: one that is not valid when it comes back is destroyed', async () => {
+test('testOnReturn: one that is not valid when it is returned is destroyed', async () => {
   const { pool, log } = things({ testOnReturn: true }, { validate: () => false })
   await pool.release(await pool.acquire())
   await expect.poll(() => log.destroyed).toEqual([{ id: 1 }])
@@ -211,7 +211,7 @@ test('a destroy that throws or hangs is told by an event, and holds nothing up',
   expect(errors).toHaveLength(2)
 })
 
-test('drain serves who waits, refuses who comes later, and clear ends the pool', async () => {
+test('drain serves who waits, rejects who comes later, and clear ends the pool', async () => {
   const { pool, log } = things()
   const thing = await pool.acquire()
   const waiting = pool.acquire()
@@ -238,7 +238,7 @@ test('clear of a pool in use: nothing that it destroyed is handed out again', as
   expect(await pool.acquire()).not.toBe(two)
 })
 
-test('idle resources are destroyed down to min, when an idle time-out was asked for', async () => {
+test('idle resources are destroyed down to min, when an idle timeout was asked for', async () => {
   const { pool, log } = things({ max: 3, min: 1, idleTimeoutMillis: 20, evictionRunIntervalMillis: 5 })
   await pool.ready()
   const all = await Promise.all([1, 2, 3].map(() => pool.acquire()))
@@ -255,7 +255,7 @@ test('promises of a class of one’s own', async () => {
   expect(pool.release(await acquired)).toBeInstanceOf(Mine)
 })
 
-test('a factory that lacks a function is refused', () => {
+test('a factory that lacks a function is rejected', () => {
   const create = () => 1
   const destroy = () => {}
   expect(() => createPool({ destroy } as never)).toThrow(new TypeError('factory.create must be a function'))

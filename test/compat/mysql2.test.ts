@@ -3,12 +3,11 @@ import { createRequire } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 
 import driver, { type PoolConnection, type RowDataPacket } from 'mysql2'
-import type { PoolConnection as PromiseConnection } from 'mysql2/promise'
+import mysqlPromise, { type PoolConnection as PromiseConnection } from 'mysql2/promise'
 import { afterEach, describe, expect, inject, test } from 'vitest'
 
 import * as promised from '../../src/compat/mysql2-promise.ts'
 import mysql, { createPool, createPoolCluster, type Pool, type PoolOptions } from '../../src/compat/mysql2.ts'
-import { loadMysql2 } from '../../src/compat/mysql2/driver.ts'
 import { isPoolError } from '../../src/index.ts'
 import { kill } from '../managers/mysql-faults.ts'
 
@@ -81,7 +80,7 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     await until(() => pool.core.state().inUse === 0)
   })
 
-  test('rows as events and as a stream; the connection comes back after them', async () => {
+  test('rows as events and as a stream; the connection is returned after them', async () => {
     const pool = make({ connectionLimit: 1 })
     const seen: unknown[] = []
     await new Promise<void>((resolve, reject) =>
@@ -104,7 +103,7 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     })
   })
 
-  test('getConnection: the driver’s own, one object per physical connection, given back once', async () => {
+  test('getConnection: the driver’s own, one object per physical connection, released once', async () => {
     const pool = make({ connectionLimit: 1 })
     const connection = await get(pool)
     const { PoolConnection } = createRequire(import.meta.url)('mysql2') as typeof driver
@@ -138,7 +137,7 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     other.release()
   })
 
-  test('destroy frees the place at once, in use or not', async () => {
+  test('destroy frees the place immediately, in use or not', async () => {
     const pool = make({ connectionLimit: 1 })
     const connection = await get(pool)
     const waiter = get(pool)
@@ -305,7 +304,7 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     expect(seen).toEqual(['caller', 'caller', 'caller'])
   })
 
-  test('one statement after another uses one connection, and a callback finds it given back', async () => {
+  test('one statement after another uses one connection, and a callback finds it released', async () => {
     const pool = make({ connectionLimit: 5 })
     for (let n = 0; n < 5; n++) await ask(pool, 'select 1')
     for (let n = 0; n < 5; n++) {
@@ -374,10 +373,47 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     expect(await get(pool)).not.toBe(connection)
   })
 
-  test('a connect error is the driver’s, reaches its caller at once, and costs no place', async () => {
+  test('autocommit, the database and the user of a connection never reach the next caller', async () => {
+    const pool = make({ connectionLimit: 1 })
+    const state = 'select @@autocommit as a, database() as d, connection_id() as id'
+    const [before] = await ask(pool, state)
+    const connection = await get(pool)
+    await ask(connection, 'set autocommit = 0')
+    await ask(connection, 'use mysql')
+    connection.release()
+    expect(await ask(pool, state)).toEqual([before])
+    const changed = await get(pool)
+    await new Promise<void>((resolve) => changed.changeUser({}, () => resolve()))
+    changed.release()
+    const [after] = await ask(pool, state)
+    expect(after).toMatchObject({ a: 1, d: before!['d'] })
+    expect(after!['id']).not.toBe(before!['id'])
+  })
+
+  test('a caller that hides the error of a read-only server leaves its connection to no other caller', async () => {
+    const pool = make({ connectionLimit: 1 })
+    const connection = await get(pool)
+    await ask(connection, 'set session transaction read only')
+    await failureOf(ask(connection, 'create table cenote_never (n int)'))
+    connection.release()
+    expect(await get(pool)).not.toBe(connection)
+  })
+
+  test('a connect error is the driver’s, reaches its caller immediately, and costs no place', async () => {
     const pool = make({ connectionLimit: 1, password: 'wrong' })
     expect(await failureOf(ask(pool, 'select 1'))).toMatchObject({ code: 'ER_ACCESS_DENIED_ERROR' })
     expect(pool.core.state()).toMatchObject({ connections: 0, opening: 0 })
+  })
+
+  test('a new connectionLimit of the config holds for the next caller', async () => {
+    const pool = make({ connectionLimit: 1 })
+    const first = await get(pool)
+    const config = (pool as unknown as { config: { connectionLimit: number } }).config
+    config.connectionLimit = 2
+    const second = await get(pool)
+    expect([config.connectionLimit, second.threadId === first.threadId]).toEqual([2, false])
+    first.release()
+    second.release()
   })
 
   test('connectionLimit 0 is no limit', async () => {
@@ -434,21 +470,38 @@ describe.skipIf(url === '')('promises, on a real MariaDB', () => {
 })
 
 test.each([
-  [{ connectionLimit: -1 }, 'connectionLimit is -1: allowed is a whole number >= 0'],
-  [{ queueLimit: 'many' }, 'queueLimit is "many": allowed is a whole number >= 0'],
-  [{ maxIdle: 1.5 }, 'maxIdle is 1.5: allowed is a whole number >= 0'],
-  [{ idleTimeout: Number.NaN }, 'idleTimeout is null: allowed is a whole number >= 0'],
-  [undefined, 'createPool got undefined: allowed is a connection string or an object'],
-])('%j is refused', (options, message) => {
+  [{ connectionLimit: -1 }, 'connectionLimit must be an integer >= 0 (got -1)'],
+  [{ queueLimit: 'many' }, 'queueLimit must be an integer >= 0 (got "many")'],
+  [{ maxIdle: 1.5 }, 'maxIdle must be an integer >= 0 (got 1.5)'],
+  [{ idleTimeout: Number.NaN }, 'idleTimeout must be an integer >= 0 (got null)'],
+  [undefined, 'options of createPool must be a connection string or an object (got undefined)'],
+])('%j is rejected', (options, message) => {
   expect(() => createPool(options as never)).toThrow(message)
 })
 
-test('a driver that is not installed: one line that says what to install', () => {
-  expect(() => loadMysql2('mysql2-is-not-here')).toThrow(
-    "cenote/compat/mysql2 needs the package 'mysql2': npm install mysql2",
+test('the driver is checked, and is the one that wraps the pool for promises', () => {
+  expect(() => createPool({ driver: { createConnection: () => {} } })).toThrow(
+    "driver must be what `import mysql from 'mysql2'` gives",
   )
+  class OtherPool extends (driver as unknown as { Pool: new () => object }).Pool {
+    promise(): string {
+      return 'wrapped by the given driver'
+    }
+  }
+  const other = Object.assign(Object.create(driver), { Pool: OtherPool })
+  const pool = createPool({ uri: 'mysql://x@127.0.0.1:1/x', driver: other })
+  expect(pool.promise()).toBe('wrapped by the given driver')
 })
 
-test('createPoolCluster is refused, and says what to do', () => {
+test('pools and connections are instances of the classes of mysql2, whose other exports are there', () => {
+  const pool = createPool('mysql://x@127.0.0.1:1/x')
+  expect(pool).toBeInstanceOf(Reflect.get(driver, 'Pool'))
+  const wrapped = promised.createPool('mysql://x@127.0.0.1:1/x')
+  expect(wrapped).toBeInstanceOf(Reflect.get(mysqlPromise, 'PromisePool'))
+  expect(mysql.Types).toBe(driver.Types)
+  expect(promised.default.Types).toBe(mysqlPromise.Types)
+})
+
+test('createPoolCluster is rejected, and says what to do', () => {
   expect(() => createPoolCluster()).toThrow('make a pool for each server with createPool')
 })

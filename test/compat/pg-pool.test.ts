@@ -3,9 +3,11 @@ import { EventEmitter } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 
 import pg from 'pg'
+// @ts-expect-error the driver has no types
+import Cursor from 'pg-cursor'
 import { afterEach, describe, expect, inject, test } from 'vitest'
 
-import { type PgPoolClient, type PgPoolOptions, Pool } from '../../src/compat/pg-pool.ts'
+import { type PgPoolOptions, Pool, type PoolClient } from '../../src/compat/pg-pool.ts'
 
 const url = inject('postgresUrl')
 const pools: Pool[] = []
@@ -53,7 +55,7 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     const client = await pool.connect()
     expect(client).toBeInstanceOf(pg.Client)
     expect([pool.totalCount, pool.idleCount, pool.waitingCount]).toEqual([1, 0, 0])
-    const called = Promise.withResolvers<{ again: PgPoolClient | undefined; release: () => void }>()
+    const called = Promise.withResolvers<{ again: PoolClient | undefined; release: () => void }>()
     pool.connect((error, again, release) =>
       error ? called.reject(error) : called.resolve({ again, release }),
     )
@@ -94,7 +96,7 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
   test('events: connect, acquire, release, remove, in their order and with their client', async () => {
     const pool = make({ max: 1 })
     const events: unknown[][] = []
-    for (const event of ['connect', 'acquire', 'release', 'remove']) {
+    for (const event of ['connect', 'acquire', 'release', 'remove'] as const) {
       pool.on(event, (...args: unknown[]) => events.push([event, ...args]))
     }
     const removed = new Promise((resolve) => pool.once('remove', resolve))
@@ -118,7 +120,7 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     expect(events[5]?.[1]).toBe(client)
   })
 
-  test('an idle client that the server kills: the event error with it, no crash when nobody listens', async () => {
+  test('an idle client that the server kills: the event error with it, no crash without a listener', async () => {
     for (const isHeard of [true, false]) {
       const pool = make({ max: 1 })
       const client = await pool.connect()
@@ -147,7 +149,7 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     expect(await pool.connect()).toBe(client)
   })
 
-  test('a client that dies in use frees its place at once, and its release does nothing more', async () => {
+  test('a client that dies in use frees its place immediately, and its release does nothing more', async () => {
     const pool = make({ max: 1 })
     const client = await pool.connect()
     const { rows } = await client.query('select pg_backend_pid() as pid')
@@ -192,6 +194,34 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     expect((await failureOf(pool.end())).message).toBe('Called end on pool more than once')
     const called = new Promise((resolve) => pool.end(resolve))
     expect(await called).toMatchObject({ message: 'Called end on pool more than once' })
+  })
+
+  test('end: serves every caller for whom there is room', async () => {
+    for (const max of [20, 50]) {
+      const pool = make({ max })
+      const queries = Promise.allSettled(Array.from({ length: max }, () => pool.query('select 1')))
+      expect([pool.totalCount, pool.idleCount, pool.waitingCount]).toEqual([max, 0, 0])
+      await pool.end()
+      expect((await queries).filter(({ status }) => status === 'fulfilled')).toHaveLength(max)
+    }
+  })
+
+  test('a client returned with a cursor open is closed, and pool.query rejects a cursor', async () => {
+    const pool = make({ max: 1 })
+    const client = await pool.connect()
+    await client.query(new Cursor('select * from generate_series(1, 1000)')).read(1)
+    client.release()
+    expect((await pool.query('select 1 as n')).rows).toEqual([{ n: 1 }])
+    expect((await failureOf(pool.query(new Cursor('select 1')) as never)).message).toContain('pool.connect()')
+    expect([pool.totalCount, pool.idleCount]).toEqual([1, 1])
+  })
+
+  test('resetOnRelease: discard all forgets the session, and a wrong value is rejected', async () => {
+    const pool = make({ max: 1, resetOnRelease: 'discard all' })
+    await pool.query("set application_name = 'left'")
+    expect((await pool.query('show application_name')).rows).not.toEqual([{ application_name: 'left' }])
+    expect(pool.core.state().statistics.connects.opened).toBe(1)
+    expect(() => new Pool({ resetOnRelease: 'all' as never })).toThrow('resetOnRelease must be')
   })
 
   test('maxUses, idleTimeoutMillis and maxLifetimeSeconds', async () => {
@@ -338,7 +368,7 @@ describe('without a server', () => {
     expect(pool.waitingCount).toBe(0)
     client.release()
     expect(await pool.connect()).toBe(client)
-    const error = await new Promise((resolve) => pool.query(resolve))
+    const error = await new Promise((resolve) => pool.query(resolve as never))
     expect(error).toMatchObject({
       message: 'Passing a function as the first parameter to pool.query is not supported',
     })
@@ -360,6 +390,14 @@ describe('without a server', () => {
       }
     },
   )
+
+  test('the name of the class, and of every subclass, has "Pool" in it', () => {
+    class Database extends Pool {}
+    const database = new Database({ connectionString: 'postgres://x' })
+    pools.push(database)
+    expect([Pool.name, database.constructor.name]).toEqual(['Pool', 'DatabasePool'])
+    expect(Pool.Pool).toBe(Pool)
+  })
 
   test('poolSize is another name of max', () => {
     expect(make({ poolSize: 3 }).options.max).toBe(3)

@@ -1,13 +1,13 @@
 import { afterEach, expect, test, vi } from 'vitest'
 
-import { Pool, type SequelizePoolOptions, TimeoutError } from '../../src/compat/sequelize-pool.ts'
+import { AggregateError, type FactoryOptions, Pool, TimeoutError } from '../../src/compat/sequelize-pool.ts'
 
 interface Thing {
   readonly n: number
 }
 
 const pools: Pool<Thing>[] = []
-function make(options: Partial<SequelizePoolOptions<Thing>> = {}): {
+function make(options: Partial<FactoryOptions<Thing>> = {}): {
   pool: Pool<Thing>
   destroyed: number[]
 } {
@@ -40,7 +40,7 @@ test('min is kept in all, idle or in use, from the start and after a destroy', a
   expect(pool.size).toBe(2)
 })
 
-test('drain serves who waits, refuses who comes later, and destroyAllNow ends the pool', async () => {
+test('drain serves who waits, rejects who comes later, and destroyAllNow ends the pool', async () => {
   const { pool, destroyed } = make({ max: 1 })
   const thing = await pool.acquire()
   const waiter = pool.acquire()
@@ -54,13 +54,77 @@ test('drain serves who waits, refuses who comes later, and destroyAllNow ends th
   expect([pool.size, pool.using, pool.waiting]).toEqual([0, 0, 0])
 })
 
-test('destroyAllNow of a pool in use: those in use go when they come back', async () => {
-  const { pool, destroyed } = make()
-  const thing = await pool.acquire()
-  await pool.destroyAllNow()
-  pool.release(thing)
-  await vi.waitUntil(() => destroyed.length === 1)
+test('destroyAllNow waits until idle resources are destroyed, and leaves those in use', async () => {
+  const end = Promise.withResolvers<void>()
+  const ended: number[] = []
+  const destroy = async ({ n }: Thing): Promise<void> => {
+    await end.promise
+    ended.push(n)
+  }
+  const { pool } = make({ destroy })
+  const [first, second] = await Promise.all([pool.acquire(), pool.acquire()])
+  pool.release(second)
+  const all = pool.destroyAllNow()
+  expect(pool.using).toBe(1)
+  end.resolve()
+  await all
+  expect(ended).toEqual([2])
+  pool.release(first)
+  expect((await pool.acquire()).n).toBe(1)
+})
+
+test('destroy waits for the factory and rejects with its error; an idle resource can be destroyed', async () => {
+  const { pool } = make({
+    destroy: async ({ n }) => {
+      await Promise.resolve()
+      throw new Error(`no end of ${n}`)
+    },
+  })
+  const first = await pool.acquire()
+  await expect(pool.destroy(first)).rejects.toThrow('no end of 1')
+  const second = await pool.acquire()
+  pool.release(second)
+  await expect(pool.destroy(second)).rejects.toThrow('no end of 2')
+  expect(pool.size).toBe(0)
+  pool.release(await pool.acquire())
+  const failure = await pool.destroyAllNow().catch((error: unknown) => error)
+  expect(failure).toBeInstanceOf(AggregateError)
+  expect(String(failure)).toBe('AggregateError of:\n    Error: no end of 3\n')
+})
+
+test('the resource that was used last is handed out first, so that the others become idle', async () => {
+  const { pool } = make({ max: 3 })
+  const [first, second] = await Promise.all([pool.acquire(), pool.acquire()])
+  pool.release(first)
+  pool.release(second)
   expect((await pool.acquire()).n).toBe(2)
+})
+
+test('validate is called at an acquire of a used resource, also for a waiter, and not at a return', async () => {
+  const validated: number[] = []
+  const { pool } = make({ max: 1, validate: ({ n }) => validated.push(n) > 0 })
+  const thing = await pool.acquire()
+  pool.release(thing)
+  expect(validated).toEqual([])
+  await pool.acquire()
+  expect(validated).toEqual([1])
+  const waiter = pool.acquire()
+  pool.release(thing)
+  await waiter
+  expect(validated).toEqual([1, 1])
+})
+
+test.each([
+  [{ create: undefined as never }, 'create function is required'],
+  [{ destroy: undefined as never }, 'destroy function is required'],
+  [{ validate: undefined as never }, 'validate function is required'],
+  [{ min: -1 }, 'min must be an integer >= 0'],
+  [{ min: '1' as never }, 'min must be an integer >= 0'],
+  [{ max: 0 }, 'max must be an integer > 0'],
+  [{ min: 3, max: 2 }, 'max is smaller than min'],
+  [{ maxUses: -1 }, 'maxUses must be an integer >= 0'],
+])('the options %o are rejected as by sequelize-pool: %s', (options, message) => {
+  expect(() => make(options)).toThrow(message)
 })
 
 test('a create that hangs is a TimeoutError in time, of the class that a host tests for, and costs no place', async () => {
@@ -100,7 +164,7 @@ test('a validate that throws says no; a second release is only logged', async ()
   expect(second.n).toBe(2)
   pool.release(second)
   pool.release(second)
-  expect(logged).toContain('a resource was given back that is not in use')
+  expect(logged.some((line) => line.startsWith('release called twice for the same resource'))).toBe(true)
   expect(pool.core.state()).toMatchObject({ idle: 1, inUse: 0 })
 })
 

@@ -58,7 +58,7 @@ describe('the options', () => {
     { ...base, maxUses: 3 },
   ]
   for (const options of wrong) {
-    test(`${JSON.stringify(options)} is refused as by tarn`, () => {
+    test(`${JSON.stringify(options)} is rejected as by tarn`, () => {
       let tarns = ''
       try {
         void new TarnPool(options as never)
@@ -141,7 +141,7 @@ test('a failed create is retried; who waits too long gets a TimeoutError with it
   expect(failed.length).toBeGreaterThan(1)
 })
 
-test('a time-out may be of the class that a host tests for', async () => {
+test('a timeout may be of the class that a host tests for', async () => {
   const { pool } = things({ max: 1, acquireTimeoutMillis: 20 }, { TimeoutError: TarnTimeoutError })
   await pool.acquire().promise
   expect(await failureOf(pool.acquire().promise)).toBeInstanceOf(TarnTimeoutError)
@@ -183,16 +183,23 @@ test('check destroys what was free for too long, the longest first, down to min;
   expect(events).toEqual(['start'])
 })
 
-test('destroy: waits for what is in use, rejects who waits or comes later at once, and is done once', async () => {
+test('destroy: waits for what is in use, rejects who waits or comes later immediately, and is done once', async () => {
   const { pool, log } = things({ max: 1 })
   const events: string[] = []
-  for (const event of ['poolDestroyRequest', 'poolDestroySuccess', 'destroyRequest', 'destroySuccess']) {
+  for (const event of [
+    'poolDestroyRequest',
+    'poolDestroySuccess',
+    'destroyRequest',
+    'destroySuccess',
+  ] as const) {
     pool.on(event, () => events.push(event))
   }
   const thing = await pool.acquire().promise
   const waiting = pool.acquire()
+  expect(pool.destroyed).toBe(false)
   const destroyed = pool.destroy()
   expect(pool.destroy()).toBe(destroyed)
+  expect(pool.destroyed).toBe(true)
   expect((await failureOf(waiting.promise)).message).toBe('aborted')
   expect((await failureOf(pool.acquire().promise)).message).toContain('aborted')
   expect(log.destroyed).toEqual([])
@@ -219,7 +226,7 @@ test('events of a life: with their numbers and resources, whatever a listener th
     'createSuccess',
     'destroyRequest',
     'destroyFail',
-  ]) {
+  ] as const) {
     pool.on(event, (...args: unknown[]) => events.push([event, ...args]))
   }
   const bad = (): never => {
@@ -253,4 +260,22 @@ test('a create that takes too long has failed; what it makes later is destroyed'
   expect((await pool.acquire().promise).id).toBe(2)
   late.resolve({ id: 1 })
   await expect.poll(() => log.destroyed).toEqual([{ id: 1 }])
+})
+
+test('a destroy that takes too long is reported by destroyFail, as by tarn, and the pool ends', async () => {
+  const options = {
+    create: async () => 1,
+    destroy: () => new Promise<void>(() => {}),
+    min: 0,
+    max: 1,
+    destroyTimeoutMillis: 10,
+  }
+  const own = new Pool(options)
+  for (const pool of [own as unknown as TarnPool<number>, new TarnPool<number>(options)]) {
+    const failed: unknown[] = []
+    pool.on('destroyFail', (_id, resource, error) => failed.push(resource, error.constructor.name))
+    pool.release(await pool.acquire().promise)
+    await pool.destroy()
+    expect(failed).toEqual([1, 'TimeoutError'])
+  }
 })

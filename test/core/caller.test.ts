@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 
 import { expect, test } from 'vitest'
 
-import { callerOf } from '../../src/core/caller.ts'
+import { callerOf } from '../../src/core/inspection/caller.ts'
 
 const OWN = resolve(import.meta.dirname, '../../src/core')
 
@@ -12,7 +12,7 @@ test('the caller is the first frame that is neither Node’s nor the pool’s ow
   expect(
     callerOf(
       stack(
-        `    at Circulation.acquire (${OWN}/circulation.ts:135:37)`,
+        `    at Circulation.acquire (${OWN}/engine.ts:135:37)`,
         '    at Channel.runStores (node:diagnostics_channel:187:12)',
         '    at async createOrder (file:///app/src/orders.ts:41:9)',
         '    at main (/app/src/main.ts:1:1)',
@@ -38,7 +38,7 @@ test('a program whose folders are called as the pool’s own is a caller all the
   expect(callerOf(stack('    at handle (/app/src/core/orders.ts:3:1)'))).toBe('handle (orders.ts:3)')
 })
 
-test('nothing but the pool’s own frames, or no stack, is nobody', () => {
+test('nothing but the pool’s own frames, or no stack, is no caller', () => {
   expect(callerOf(stack(`    at Pool.acquire (${OWN}/pool.ts:1:1)`))).toBeUndefined()
   expect(callerOf(undefined)).toBeUndefined()
   expect(callerOf('')).toBeUndefined()

@@ -1,7 +1,7 @@
 // The checks and hooks of a connection: who is asked what and when, and what is said of a failure.
 import { expect, test } from 'vitest'
 
-import { textOf } from '../../src/core/errors.ts'
+import { textOf } from '../../src/core/contract/messages.ts'
 import { Pool } from '../../src/index.ts'
 import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
 import { make } from './exact-pool.ts'
@@ -22,8 +22,12 @@ class Asked extends ScriptedManager {
 }
 
 /** A pool of as many idle connections, in the order of their numbers. */
-async function idle(count: number, options: ConstructorParameters<typeof Pool>[1] = {}) {
-  const manager = new Asked()
+async function idle(
+  count: number,
+  options: ConstructorParameters<typeof Pool>[1] = {},
+  methods: object = {},
+) {
+  const manager = Object.assign(new Asked(), methods)
   const clock = new VirtualClock(undefined, 1_000_000)
   const errors: { code: string; message: string; cause: unknown }[] = []
   const pool = new Pool(manager, {
@@ -54,7 +58,7 @@ test('an isValid that says no is no failure, one that takes too long is, by its 
   ;(await waiting).release()
 })
 
-test('while suspects of a silent server are checked, a caller gets a new connection; else he waits for them', async () => {
+test('while suspects of a silent server are checked, a caller gets a new connection; else it waits for them', async () => {
   for (const [answer, opened] of [
     [never, 1],
     [() => Promise.reject(new Error('no')), 0],
@@ -77,18 +81,18 @@ test('while suspects of a silent server are checked, a caller gets a new connect
 
 test('a caller who times out while suspects are checked waited for a check', async () => {
   const { manager, clock, pool } = await idle(3, { validationTimeoutMs: 50 })
-  manager.closes.push('never')
+  manager.always.close = 'never'
   manager.answer = never
-  const waiting = pool.acquire({ timeoutMs: 80 }).catch((error: unknown) => error)
-  await clock.advance(80)
+  const waiting = pool.acquire({ timeoutMs: 60 }).catch((error: unknown) => error)
+  // The others are checked after a quarter of that, and fail after 50 ms.
+  await clock.advance(60)
   expect(manager.asked).toEqual([1, 2, 3])
   expect(await waiting).toMatchObject({ phase: 'check' })
 })
 
 test('a reset is no check: where each checkout has one, the next caller waits for it', async () => {
   for (const reset of [() => {}, async () => {}]) {
-    const { manager, pool } = await idle(1)
-    Object.assign(manager, { reset })
+    const { manager, pool } = await idle(1, {}, { reset })
     const lease = await pool.acquire()
     expect(manager.asked).toEqual([1])
     const next = pool.acquire()
@@ -139,7 +143,7 @@ test('a check or a hook that is under way when its connection is closed is told 
   checked.pool.acquire().catch(() => {})
   const closing = checked.pool.close()
   expect(checked.manager.checkSignals.map(({ reason }) => String(reason))).toEqual([
-    'Error: isValid was given up',
+    'AbandonedError: isValid was abandoned',
   ])
   await settle()
   await closing
@@ -164,24 +168,35 @@ test('a caller whose connection was in a hook and left it does not make the next
   lease.release()
 })
 
-test('a connection that a hook refuses is replaced at once, while its own close takes its time', async () => {
+test('a connection that a hook rejects is replaced after the backoff, while its own close takes its time', async () => {
   for (const beforeAcquire of [
     ({ id }: ScriptedConnection) => id !== 1,
     async ({ id }: ScriptedConnection) => id !== 1,
   ]) {
-    const { pool, manager, errors } = make({ maxSize: 2, beforeAcquire })
+    const { pool, manager, errors, clock } = make({ maxSize: 2, beforeAcquire })
     manager.closes.push('never')
-    const lease = await pool.acquire()
+    const waiting = pool.acquire()
+    await clock.advance(49)
+    expect(manager.calls.connect).toBe(1)
+    await clock.advance(50)
+    const lease = await waiting
     expect(lease.connection.id).toBe(2)
     expect(pool.state()).toMatchObject({ closing: 1, inUse: 1 })
-    expect(errors).toEqual([])
+    // It had served nobody: a failed attempt, and the hook is named.
+    expect(errors.map(({ code, message }) => [code, message])).toEqual([
+      [
+        'CONNECT_FAILED',
+        "connect of pool 'exact' failed: hook beforeAcquire of pool 'exact' failed: it returned false",
+      ],
+    ])
     lease.release()
   }
 })
 
-test('an idle connection that is lost is replaced at once, while its own close takes its time', async () => {
+test('an idle connection that is lost is replaced immediately, while its own close takes its time', async () => {
   const { pool, manager } = make({ minIdle: 1, maxSize: 2 })
   await settle()
+  ;(await pool.acquire()).release()
   manager.closes.push('never')
   const [first] = manager.connections
   first?.lost()
@@ -189,7 +204,7 @@ test('an idle connection that is lost is replaced at once, while its own close t
   expect(pool.state()).toMatchObject({ closing: 1, idle: 1 })
 })
 
-test('a hook that answers at once may close the pool: its connection is closed once, and nobody gets it', async () => {
+test('a hook that answers synchronously may close the pool: its connection is closed once, and no caller gets it', async () => {
   const { pool, manager, errors } = make({ maxSize: 1, beforeAcquire: () => void closing.push(pool.close()) })
   const closing: Promise<unknown>[] = []
   await expect(pool.acquire()).rejects.toMatchObject({ code: 'POOL_CLOSED' })
@@ -217,7 +232,11 @@ test('a reset or an afterRelease that fails is reported as a hook, one that take
   ;(await pool.acquire()).release()
   await clock.advance(50)
   expect(errors.map(({ code, message, cause }) => [code, message, textOf(cause)])).toEqual([
-    ['HOOK_FAILED', "a hook of 'exact' failed: reset took longer than 50 ms", 'reset took longer than 50 ms'],
+    [
+      'HOOK_FAILED',
+      "reset of pool 'exact' failed: reset took longer than 50 ms",
+      'reset took longer than 50 ms',
+    ],
   ])
 })
 
@@ -250,7 +269,7 @@ test('a return is reset first, then told to afterRelease, and a refusal of eithe
   }
 })
 
-test('a reset that answers at once may close the pool, clear it, or break its connection: nobody gets it then', async () => {
+test('a reset that answers synchronously may close the pool, clear it, or break its connection: it is closed at its next return at the latest', async () => {
   for (const disturb of ['close', 'clear', 'lost', 'broken'] as const) {
     let isDone = false
     const reset = (connection: ScriptedConnection): void => {
@@ -265,14 +284,15 @@ test('a reset that answers at once may close the pool, clear it, or break its co
     const pool = new Pool(Object.assign(new ScriptedManager(), { reset }), { maxSize: 1 })
     const holding = await pool.acquire()
     const first = holding.connection
-    const waiting = pool.acquire().then(
-      (lease) => lease.connection.id,
-      (error: Error) => error.name,
-    )
+    const waiting = pool.acquire()
     holding.release()
     await settle()
     expect(isDone).toBe(true)
-    expect(await waiting).toBe(disturb === 'close' ? 'PoolClosedError' : 2)
+    // The return came first, what the reset called comes after it; hasBroken is asked again.
+    const lease = await waiting
+    expect(lease.connection.id).toBe(disturb === 'broken' ? 2 : 1)
+    lease.release()
+    await settle()
     expect(first.open).toBe(false)
   }
 })
@@ -292,7 +312,7 @@ test('a reset that takes a signal gets one of its own, aborted when it takes too
   }
   for (const [name, reset] of Object.entries(resets)) {
     given.length = 0
-    const { manager, clock, pool, errors } = await idle(2, { validationTimeoutMs: 50 })
+    const { manager, clock, pool, errors } = await idle(2, { validationTimeoutMs: 50 }, { reset() {} })
     Object.assign(manager, { reset })
     const leases = [await pool.acquire(), await pool.acquire()]
     for (const lease of leases) lease.release()

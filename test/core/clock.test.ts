@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest'
 
-import { systemClock } from '../../src/core/clock.ts'
+import { systemClock } from '../../src/core/contract/clock.ts'
 import { Pool } from '../../src/index.ts'
 
 afterEach(() => {

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
 
 import { isPoolError, Pool } from '../../src/index.ts'
-import { nextDelay } from '../../src/core/backoff.ts'
+import { nextDelay } from '../../src/core/connections/backoff.ts'
 import { ScriptedManager, type ScriptedConnection, settle } from '../../src/testing/index.ts'
 import { make } from './exact-pool.ts'
 
@@ -112,7 +112,7 @@ test('promise 12: the wait between attempts is jittered, grows with the outage a
   expect(nextDelay({ minMs: 10, maxMs: 10 }, 10, 1_000, () => 1)).toBe(10)
 })
 
-test('promise 13: a fatal error reaches the head waiter at once, with its cause', async () => {
+test('promise 13: a fatal error reaches the head waiter immediately, with its cause', async () => {
   const { pool, manager } = make({ maxSize: 1, name: 'orders' })
   manager.always.connect = 'fail'
   manager.fatal = true
@@ -125,17 +125,62 @@ test('promise 13: a fatal error reaches the head waiter at once, with its cause'
   expect(pool.state().statistics.acquires).toMatchObject({ refused: 1, pending: 0 })
 })
 
-test('promise 13: with retryConnect false each failure reaches the head waiter at once', async () => {
-  const { pool, manager, clock } = make({ maxSize: 1, retryConnect: false })
+test('promise 13: with retryConnect false one failure rejects all waiters, and whoever comes while it is fresh', async () => {
+  const { pool, manager, clock, errors } = make({ maxSize: 1, retryConnect: false })
+  const connectError = { name: 'ConnectError', cause: new Error('connect 1 failed') }
   manager.connects.push('fail')
-  const first = expect(pool.acquire()).rejects.toMatchObject({ name: 'ConnectError' })
-  const second = pool.acquire()
-  await first
-  await clock.advance(200)
-  await second
+  const waiting = [pool.acquire(), pool.acquire({ timeoutMs: 5 }), pool.acquire({ priority: 1 })]
+  for (const each of waiting) await expect(each).rejects.toMatchObject(connectError)
+  await clock.advance(49)
+  await expect(pool.acquire()).rejects.toMatchObject(connectError)
+  expect(manager.calls.connect).toBe(1)
+  expect(errors).toEqual([])
+  // A later one starts the next probe itself: a server that is up again serves the first caller that asks.
+  await clock.advance(1)
+  ;(await pool.acquire()).release()
+  expect(manager.calls.connect).toBe(2)
+  expect(pool.state().statistics.acquires).toMatchObject({ refused: 4, waited: 1, pending: 0 })
 })
 
-test('a time-out while connects fail carries the last connect error as its cause', async () => {
+test('promise 13: after a final error there is one probe at a time, and all waiters share its outcome', async () => {
+  const { pool, manager, clock } = make({ maxSize: 5, retryConnect: false })
+  manager.connects.push('fail')
+  await expect(pool.acquire()).rejects.toMatchObject({ name: 'ConnectError' })
+  await clock.advance(60)
+  const gate = Promise.withResolvers<void>()
+  manager.connects.push(gate.promise)
+  const waiting = [pool.acquire(), pool.acquire(), pool.acquire()]
+  await settle()
+  expect(manager.calls.connect).toBe(2)
+  gate.reject(new Error('still down'))
+  for (const each of waiting) await expect(each).rejects.toMatchObject({ cause: new Error('still down') })
+  expect(manager.calls.connect).toBe(2)
+})
+
+test('promise 13: a final error spares as many of the first in the queue as connections are open', async () => {
+  const { pool, manager } = make({ maxSize: 3, retryConnect: false })
+  const held = [await pool.acquire(), await pool.acquire()]
+  manager.connects.push('fail')
+  const told: string[] = []
+  const waiting = ['a', 'b', 'c', 'd'].map((name) =>
+    pool.acquire().then(
+      (lease) => {
+        told.push(`${name} served`)
+        lease.release()
+      },
+      (error: Error) => told.push(`${name} ${error.name}`),
+    ),
+  )
+  await settle()
+  expect(told).toEqual(['c ConnectError', 'd ConnectError'])
+  // Nor is one who comes now and would be third.
+  await expect(pool.acquire()).rejects.toMatchObject({ name: 'ConnectError' })
+  for (const lease of held) lease.release()
+  await Promise.all(waiting)
+  expect(told.slice(2)).toEqual(['a served', 'b served'])
+})
+
+test('a timeout while connects fail carries the last connect error as its cause', async () => {
   const { pool, manager, clock } = make({ acquireTimeoutMs: 1_000 })
   manager.always.connect = 'fail'
   const failed = expect(pool.acquire()).rejects.toMatchObject({
@@ -146,12 +191,12 @@ test('a time-out while connects fail carries the last connect error as its cause
   await failed
 })
 
-test('promise 21: lost removes an idle connection at once, and a leased one when it comes back', async () => {
-  const { pool, manager } = make({ minIdle: 1, maxSize: 2 })
+test('promise 21: lost removes an idle connection immediately, and a leased one when it is returned', async () => {
+  const { pool, manager, clock } = make({ minIdle: 1, maxSize: 2 })
   await settle()
   manager.connections[0]!.lost(new Error('reset'))
   expect(pool.state().idle).toBe(0)
-  await settle()
+  await clock.advance(100)
   expect(pool.state().statistics.closed.lost).toBe(1)
   const lease = await pool.acquire()
   lease.connection.lost()
@@ -163,7 +208,7 @@ test('promise 21: lost removes an idle connection at once, and a leased one when
 })
 
 test('promise 21: a connection lost before it was handed over is never handed out', async () => {
-  const { pool, manager } = make({ maxSize: 1 })
+  const { pool, manager, clock } = make({ maxSize: 1 })
   const connect = manager.connect.bind(manager)
   let first = true
   manager.connect = (context) => {
@@ -171,7 +216,9 @@ test('promise 21: a connection lost before it was handed over is never handed ou
     first = false
     return connect(context)
   }
-  expect((await pool.acquire()).connection.id).toBe(2)
+  const waiting = pool.acquire()
+  await clock.advance(100)
+  expect((await waiting).connection.id).toBe(2)
   expect(pool.state().statistics.closed.lost).toBe(1)
 })
 
@@ -199,12 +246,14 @@ test('promise 24: beforeAcquire false or a throw closes the connection and takes
   })
   beforeAcquire.mockReturnValue(true)
   const order: string[] = []
-  const { pool, manager } = make({
+  const { pool, manager, clock } = make({
     maxSize: 1,
     beforeAcquire,
     beforeClose: (_, reason) => void order.push(`${reason} ${manager.calls.close}`),
   })
-  expect((await pool.acquire()).connection.id).toBe(3)
+  const waiting = pool.acquire()
+  await clock.advance(300)
+  expect((await waiting).connection.id).toBe(3)
   expect(order).toEqual(['hook 0', 'hook 1'])
 })
 
@@ -250,7 +299,7 @@ test('dedicated opens a connection that the pool neither counts nor keeps', asyn
   await expect(pool.dedicated({ signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
 })
 
-test('add adopts a connection, refuses a broken one, one too many, and one that it has', async () => {
+test('add adopts a connection, rejects a broken one, one too many, and one that it has', async () => {
   const { pool, manager } = make({ maxSize: 2 })
   manager.always.connect = 'fail'
   const connection = (id: number): ScriptedConnection => ({
@@ -266,8 +315,8 @@ test('add adopts a connection, refuses a broken one, one too many, and one that 
   const mine = connection(8)
   expect(pool.add(mine)).toBe('added')
   expect((await waiting).connection.id).toBe(8)
-  expect(() => pool.add(mine)).toThrow(/in the pool already/)
-  expect(() => pool.add(undefined as never)).toThrow(/connection is undefined/)
+  expect(() => pool.add(mine)).toThrow(/connection must be an open connection that the pool does not have/)
+  expect(() => pool.add(undefined as never)).toThrow(/\(got undefined\)/)
   expect(pool.add(connection(9))).toBe('added')
   expect(pool.add(connection(10))).toBe('full')
   expect(pool.state().statistics).toMatchObject({ added: 2 })

@@ -2,12 +2,12 @@ import { expect, test } from 'vitest'
 
 import { channel } from 'node:diagnostics_channel'
 
-import { occupancy, textOf } from '../../src/core/errors.ts'
+import { occupancy, textOf } from '../../src/core/contract/messages.ts'
 import { CHANNELS, PoolError, Pool } from '../../src/index.ts'
-import { invariant } from '../../src/core/invariant.ts'
-import { Slots } from '../../src/core/slots.ts'
-import { Waiter } from '../../src/core/waiter.ts'
-import { Waiters } from '../../src/core/waiters.ts'
+import { invariant } from '../../src/core/runtime/invariant.ts'
+import { Slots } from '../../src/core/connections/slots.ts'
+import { Waiter } from '../../src/core/callers/waiter.ts'
+import { Waiters } from '../../src/core/callers/waiters.ts'
 import { ScriptedManager, type ScriptedConnection, settle } from '../../src/testing/index.ts'
 import { make } from './exact-pool.ts'
 
@@ -126,14 +126,15 @@ test('errors of duplicate kinds share a base with code, pool and state', async (
 
 test('the bookkeeping asserts what it never clamps', () => {
   expect(() => invariant(false, 'x')).toThrow('impossible (x)')
-  const slots = new Slots<object>({ maxSize: 1, minIdle: 0 })
-  const permit = slots.reserve(0, 0)
-  expect(() => slots.reserve(0, 0)).toThrow('a permit beyond maxSize')
-  slots.forfeit(permit)
-  expect(() => slots.forfeit(permit)).toThrow('a permit spent twice')
-  const slot = slots.adopt({}, 0, Infinity)
+  const slots = new Slots<object>({ maxSize: 1, minIdle: 0, maxIdle: 1 })
+  const attempt = slots.reserve(0, 0)
+  expect(() => slots.reserve(0, 0)).toThrow('a slot beyond maxSize')
+  slots.forfeit(attempt)
+  expect(() => slots.forfeit(attempt)).toThrow('a slot moved from 8 to 8')
+  const slot = slots.reserve(0, 0)
+  slots.fill(slot, {}, 0, Infinity, false)
   slots.close(slot, 'idle')
-  expect(() => slots.lease(slot, 0)).toThrow('a slot went from 5 to 3')
+  expect(() => slots.lease(slot, 0)).toThrow('a slot moved from 7 to 5')
 })
 
 test('the queue keeps its order and its deadlines whoever leaves, in any order', () => {
@@ -165,7 +166,7 @@ test('the queue keeps its order and its deadlines whoever leaves, in any order',
   expect(waiters.size).toBe(0)
 })
 
-test('errors of any kind have a text, and time-outs are told on their channel with their phase', async () => {
+test('errors of any kind have a text, and timeouts are told on their channel with their phase', async () => {
   expect(textOf(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }))).toBe('ECONNREFUSED')
   expect(textOf(new AggregateError([]))).toBe('AggregateError')
   expect(textOf('text')).toBe('text')
@@ -231,7 +232,7 @@ test('a synchronous beforeAcquire makes no caller wait', async () => {
   expect(pool.state().statistics.acquires).toMatchObject({ direct: 1, waited: 1 })
 })
 
-test("a blocked event loop hands out no connection unchecked, and shortens nobody's deadline", async () => {
+test("a blocked event loop hands out no connection unchecked, and shortens no caller's deadline", async () => {
   const manager = new ScriptedManager()
   const pool = new Pool(manager, { maxSize: 1, validationBypassMs: 20 })
   ;(await pool.acquire()).release()
@@ -275,6 +276,8 @@ test('a connection that breaks while it is reset, checked or prepared is not han
   await settle()
   prepared.manager.connections[0]!.broken = true
   preparing.open()
+  // It had served nobody.
+  await prepared.clock.advance(100)
   expect((await afterPrepare).connection.id).toBe(2)
 
   const adding = gate()
@@ -287,7 +290,7 @@ test('a connection that breaks while it is reset, checked or prepared is not han
   expect((await afterAdd).connection.id).toBe(1)
 })
 
-test('minIdle is kept ready also while connections are handed out at once', async () => {
+test('minIdle is kept ready also while connections are handed out immediately', async () => {
   const { pool, manager } = make({ maxSize: 5, minIdle: 2 })
   await settle()
   using first = await pool.acquire()

@@ -3,13 +3,16 @@ import { channel } from 'node:diagnostics_channel'
 
 import { expect, test, vi } from 'vitest'
 
-import { Events, nameAndCode } from '../../src/core/events.ts'
-import { nextPoolId } from '../../src/core/live-pools.ts'
-import { isTraced } from '../../src/core/tracing.ts'
+import { Turns } from '../../src/core/turns.ts'
+import { Events, nameAndCode } from '../../src/core/telemetry/events.ts'
+import { nextPoolId } from '../../src/core/inspection/live-pools.ts'
+import { isTraced } from '../../src/core/telemetry/tracing.ts'
 import { CHANNELS, livePools, Pool } from '../../src/index.ts'
 import { ScriptedManager, settle, VirtualClock } from '../../src/testing/index.ts'
 import { collectGarbage } from './collect-garbage.ts'
 import { heard, make } from './exact-pool.ts'
+
+const events = (): Events => new Events('told', 7, new Turns(() => {}))
 
 const TOLD: Readonly<
   Record<keyof typeof CHANNELS, readonly [tell: (events: Events) => void, payload: object]>
@@ -36,18 +39,18 @@ const TOLD: Readonly<
 }
 
 test.each(Object.keys(TOLD) as (keyof typeof CHANNELS)[])(
-  '%s: a payload is made only when somebody listens, and names the pool',
+  '%s: a payload is made only when there is a listener, and names the pool',
   (name) => {
     const [tell, payload] = TOLD[name]
     const source = channel(CHANNELS[name])
     const publish = vi.spyOn(source, 'publish')
-    tell(new Events('told', 7))
+    tell(events())
     expect(publish).not.toHaveBeenCalled()
     publish.mockRestore()
     const messages: unknown[] = []
     const listen = (message: unknown): void => void messages.push(message)
     source.subscribe(listen)
-    tell(new Events('told', 7))
+    tell(events())
     source.unsubscribe(listen)
     expect(messages).toEqual([{ pool: 'told', poolId: 7, ...payload }])
   },
@@ -121,7 +124,22 @@ test('pools have numbers of their own, and one that was collected is in no list'
   expect(pools.size - before).toBeLessThan(20)
 })
 
-test('a channel that cannot tell whether somebody listens is taken to have listeners', () => {
-  const traced = (hasSubscribers: boolean | undefined): boolean => isTraced({ hasSubscribers } as never)
-  expect([traced(true), traced(false), traced(undefined)]).toEqual([true, false, true])
+test('a tracing channel of a runtime without its sum has subscribers when one of its events has', () => {
+  const traced = (hasSubscribers: boolean | undefined, ends = false): boolean => {
+    const none = { hasSubscribers: false }
+    const events = {
+      start: none,
+      end: { hasSubscribers: ends },
+      asyncStart: none,
+      asyncEnd: none,
+      error: none,
+    }
+    return isTraced({ hasSubscribers, ...events } as never)
+  }
+  expect([traced(true), traced(false, true), traced(undefined), traced(undefined, true)]).toEqual([
+    true,
+    false,
+    false,
+    true,
+  ])
 })

@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 
-import { onTestFinished } from 'vitest'
+import { afterEach, onTestFinished } from 'vitest'
 
 import { CHANNELS, Pool, type PoolError, type PoolOptions } from '../../src/index.ts'
 import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../src/testing/index.ts'
@@ -12,9 +12,17 @@ interface Exact {
   readonly errors: PoolError[]
 }
 
+// An eighth open pool of one name is reported.
+const pools: Pool<ScriptedConnection>[] = []
+afterEach(() => {
+  for (const pool of pools.splice(0)) void pool.close({ timeoutMs: 0 })
+})
+
 /** A pool of scripted connections on a virtual clock, which begins at a million; what it reports is in `errors`. */
-export function make(options: PoolOptions<ScriptedConnection> = {}): Exact {
-  const manager = new ScriptedManager()
+export function make(
+  options: PoolOptions<ScriptedConnection> = {},
+  manager: ScriptedManager = new ScriptedManager(),
+): Exact {
   const clock = new VirtualClock(undefined, 1_000_000)
   const errors: PoolError[] = []
   const pool = new Pool(manager, {
@@ -23,6 +31,7 @@ export function make(options: PoolOptions<ScriptedConnection> = {}): Exact {
     onError: (error) => void errors.push(error as PoolError),
     ...options,
   })
+  pools.push(pool)
   return { manager, clock, pool, errors }
 }
 

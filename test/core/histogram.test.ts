@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { Histogram } from '../../src/core/histogram.ts'
+import { Histogram } from '../../src/core/runtime/histogram.ts'
 
 const percentile = (...durations: number[]): number => {
   const histogram = new Histogram()

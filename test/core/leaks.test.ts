@@ -113,8 +113,8 @@ test.skipIf(collectGarbage === undefined)(
       )
       if (!reclaimAbandoned) continue
       const message =
-        "a lease of 'exact' was garbage-collected unreleased after 500 ms and its connection closed: " +
-        'release it when the work is done. It was acquired where the stack says'
+        "a lease of pool 'exact' was garbage-collected unreleased after 500 ms, and its connection closed. " +
+        'Release it when the work is done. The stack shows where it was acquired'
       expect(errors.map((error) => [error.code, error.message])).toEqual([['LEASE_ABANDONED', message]])
       expect(errors[0]?.stack?.split('\n', 2)).toEqual([
         `PoolError: ${message}`,
@@ -141,7 +141,7 @@ test.skipIf(collectGarbage === undefined)(
 )
 
 test.skipIf(collectGarbage === undefined)(
-  'a lease that was given back, or whose connection was closed by force, is not taken for a forgotten one',
+  'a lease that was released, or whose connection had a forced close, is not taken for a forgotten one',
   async () => {
     const { pool, manager, clock, errors } = make({ maxSize: 2, reclaimAbandoned: true })
     await (async () => (await pool.acquire()).release())()

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { Line, type LineItem } from '../../src/core/line.ts'
+import { Line, type LineItem } from '../../src/core/runtime/line.ts'
 
 interface Named extends LineItem {
   readonly name: number
@@ -54,7 +54,7 @@ test('gaps are closed: a line whose head stays takes no more room however many c
   expect(line.first()).toBe(items[0])
 })
 
-test('a line that was long and drained begins anew', () => {
+test('a line that was long and drained begins again', () => {
   const { line, items } = filled(10_000)
   for (const item of items) line.remove(item)
   expect(line.first()).toBeUndefined()

@@ -1,7 +1,7 @@
 // Every error of a pool, word for word: what happened, in numbers, and what to do; and every rule for what is given to it.
 import { expect, test } from 'vitest'
 
-import { checkArguments, duration, flag, pair, show, text, whole } from '../../src/core/rules.ts'
+import { checkArguments, duration, flag, pair, show, text, whole } from '../../src/core/contract/rules.ts'
 import {
   AcquireTimeoutError,
   isPoolError,
@@ -24,40 +24,49 @@ const details = { pool: 'orders', state: busy }
 test.each<[make: () => PoolError, message: string]>([
   [
     () => new AcquireTimeoutError('queue', 50, details),
-    "acquire timed out after 50 ms in the queue of 'orders' (4 of 5 in use, 7 waiting, 1 opening). Raise maxSize, shorten what holds connections, or look for a lease that is never released (leakThresholdMs)",
+    "acquire timed out after 50 ms in the queue of pool 'orders' (4 of 5 in use, 7 waiting, 1 opening). Raise maxSize, release connections sooner, or find a lease that is never released (leakThresholdMs)",
   ],
   [
     () => new AcquireTimeoutError('connect', 50, details),
-    "acquire timed out after 50 ms waiting for 'orders' to connect (4 of 5 in use, 7 waiting, 1 opening). No attempt has answered yet. Check that the server is up and reachable",
+    "acquire timed out after 50 ms waiting for pool 'orders' to connect (4 of 5 in use, 7 waiting, 1 opening). No attempt has settled yet. Check that the server is up and reachable",
   ],
   [
     () => new AcquireTimeoutError('connect', 50, { ...details, cause: new Error('refused') }),
-    "acquire timed out after 50 ms waiting for 'orders' to connect (4 of 5 in use, 7 waiting, 1 opening). The last attempt failed: refused. Check that the server is up and reachable",
+    "acquire timed out after 50 ms waiting for pool 'orders' to connect (4 of 5 in use, 7 waiting, 1 opening). The last attempt failed: refused. Check that the server is up and reachable",
   ],
   [
     () => new AcquireTimeoutError('check', 50, { pool: 'orders', state: { ...busy, idle: 2, closing: 3 } }),
-    "acquire timed out after 50 ms waiting for 'orders' to check a connection (4 of 5 in use, 7 waiting, 1 opening, 2 idle, 3 closing). The server does not answer isValid; look at its load or the network, or lower validationTimeoutMs",
+    "acquire timed out after 50 ms waiting for pool 'orders' to check a connection (4 of 5 in use, 7 waiting, 1 opening, 2 idle, 3 closing). isValid got no answer from the server. Check the network and the server's load, or lower validationTimeoutMs",
   ],
   [
     () => new AcquireTimeoutError('hook', 50, { pool: 'orders' }),
-    "acquire timed out after 50 ms waiting for the hook beforeAcquire of 'orders' (state unknown). Make the hook faster",
+    "acquire timed out after 50 ms waiting for the hook beforeAcquire of pool 'orders' (state unknown). Make the hook faster",
   ],
   [
     () => new AcquireTimeoutError('queue', 50, { pool: 'orders', state: { ...busy, paused: true } }),
-    "acquire timed out after 50 ms while 'orders' was paused (4 of 5 in use, 7 waiting, 1 opening, paused). Call resume(), or pause for less time",
+    "acquire timed out after 50 ms while pool 'orders' was paused (4 of 5 in use, 7 waiting, 1 opening, paused). Call resume(), or pause for less time",
   ],
-  [() => new PoolClosedError(details), "pool 'orders' is closed: acquire before close(), or open a new pool"],
+  [() => new PoolClosedError(details), "pool 'orders' is closed. Acquire before close(), or open a new pool"],
   [
     () => new QueueFullError(7, details),
-    "acquire refused: 7 callers (maxWaiting) already wait for 'orders' (4 of 5 in use, 7 waiting, 1 opening). Raise maxWaiting or maxSize, or send less at once",
+    "acquire rejected: 7 callers (maxWaiting) already wait for pool 'orders' (4 of 5 in use, 7 waiting, 1 opening). Raise maxWaiting or maxSize, or send fewer requests",
   ],
   [
     () => new OverloadedError(61.7, { targetMs: 20, intervalMs: 100 }, details),
-    "acquire shed after 62 ms in the queue of 'orders' (4 of 5 in use, 7 waiting, 1 opening): for 100 ms (overload.intervalMs) nobody got a connection within 20 ms (overload.targetMs), so callers that waited for more than 40 ms are refused until the queue moves again. Shorten what holds connections, raise maxSize, send less, or raise overload.targetMs",
+    "acquire rejected after 62 ms: pool 'orders' is overloaded (4 of 5 in use, 7 waiting, 1 opening). No caller got a connection within 20 ms (overload.targetMs) for 100 ms (overload.intervalMs). Release connections sooner, raise maxSize, send fewer requests, or raise overload.targetMs",
   ],
   [
-    () => new LeaseReleasedError('use', details),
-    "use of a lease of 'orders' that was given back: its connection may be somebody else's by now. Acquire again, or release later",
+    () =>
+      new OverloadedError(
+        61.7,
+        { targetMs: 20, intervalMs: 100 },
+        { ...details, cause: new Error('refused') },
+      ),
+    "acquire rejected after 62 ms: pool 'orders' is overloaded (4 of 5 in use, 7 waiting, 1 opening). No caller got a connection within 20 ms (overload.targetMs) for 100 ms (overload.intervalMs). The last connect attempt failed: refused",
+  ],
+  [
+    () => new LeaseReleasedError(details),
+    "lease of pool 'orders' was used after release. Acquire a new lease",
   ],
   [() => new PoolOptionsError('orders', 'maxSize', 0, 'maxSize is 0'), 'maxSize is 0'],
 ])('error %#: %s', (make, message) => {
@@ -66,7 +75,7 @@ test.each<[make: () => PoolError, message: string]>([
   expect(error.pool).toBe('orders')
   expect(isPoolError(error)).toBe(true)
   // An error without a cause has none, not even undefined.
-  expect(Object.hasOwn(error, 'cause')).toBe(message.includes('refused. Check'))
+  expect(Object.hasOwn(error, 'cause')).toBe(message.includes('failed: refused'))
 })
 
 test('what is no error of a pool is not taken for one', () => {
@@ -103,12 +112,12 @@ test('rules accept what they say and nothing else', () => {
       ({ allowed }) => allowed,
     ),
   ).toEqual([
-    'a whole number >= 1',
-    'a whole number >= 0, or Infinity',
-    '{ minMs, maxMs }, each milliseconds > 0, minMs <= maxMs, and no other key',
-    '{ a, b }, each milliseconds > 0, and no other key',
+    'an integer >= 1',
+    'an integer >= 0, or Infinity',
+    '{ minMs, maxMs }, each a number of milliseconds > 0, minMs <= maxMs, without other keys',
+    '{ a, b }, each a number of milliseconds > 0, without other keys',
   ])
-  expect(duration('from 0', 'or Infinity').allowed).toBe('milliseconds >= 0, or Infinity')
+  expect(duration('from 0', 'or Infinity').allowed).toBe('a number of milliseconds >= 0, or Infinity')
 })
 
 test('a value is shown as it was written, as far as it can be', () => {
@@ -144,19 +153,19 @@ test.each([
   const known = ['maxSize', 'minIdle', 'maxUses', 'maxWaiting', 'sizc', 'siab']
   const rules = Object.fromEntries(known.map((name) => [name, flag]))
   expect(() => checkArguments('options', { [key]: true }, rules, 'orders')).toThrow(
-    `${key} is not one of the options: did you mean ${meant}? Known are maxSize, minIdle, maxUses, maxWaiting, sizc, siab`,
+    `${key} must be one of the options: did you mean ${meant}? The names are maxSize, minIdle, maxUses, maxWaiting, sizc, siab`,
   )
 })
 
 test('arguments that are no object are named; an undefined one is not given', () => {
   for (const given of [null, undefined, 7, 'text'])
     expect(() => checkArguments('options', given, {}, 'orders')).toThrow(
-      `options is ${show(given)}: allowed is an object`,
+      `options must be an object (got ${show(given)})`,
     )
   expect(checkArguments('options', { on: true, off: undefined }, { on: flag, off: flag }, 'orders')).toEqual({
     on: true,
   })
   expect(() => checkArguments('options', { on: 1 }, { on: flag }, 'orders')).toThrow(
-    'on is 1: allowed is true or false',
+    'on must be true or false (got 1)',
   )
 })

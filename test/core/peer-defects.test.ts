@@ -38,7 +38,7 @@ test('generic-pool: after clear nothing closed is handed out', async () => {
   expect((await pool.acquire()).connection.open).toBe(true)
 })
 
-test('generic-pool: run with a function that throws at once or returns no promise leaks nothing', async () => {
+test('generic-pool: run with a function that throws synchronously or returns no promise leaks nothing', async () => {
   const { pool } = make({ maxSize: 1 })
   await pool
     .run(() => {
@@ -49,7 +49,7 @@ test('generic-pool: run with a function that throws at once or returns no promis
   expect(pool.state()).toMatchObject({ inUse: 0, idle: 1 })
 })
 
-test('generic-pool: a destroy that throws at once does not throw out of the pool', async () => {
+test('generic-pool: a destroy that throws synchronously does not throw out of the pool', async () => {
   const { pool, manager } = make({ maxSize: 1 })
   manager.closes.push('throw', 'fail')
   ;(await pool.acquire()).destroy()
@@ -77,7 +77,7 @@ test('tarn: a connection that arrives late and whose close rejects is no unhandl
   expect(manager.calls.close).toBe(1)
 })
 
-test('tarn: those who wait learn of a close at once, not after all leases are back', async () => {
+test('tarn: the waiters learn of a close immediately, not after all leases are back', async () => {
   const { pool } = make({ maxSize: 1 })
   await pool.acquire()
   const waiting = pool.acquire().catch((error: Error) => error.name)
@@ -144,7 +144,7 @@ test('lightning-pool: no retry goes on after close', async () => {
 })
 
 test('sequelize-pool: a hasBroken or isValid that throws neither throws out of the pool nor orphans a waiter', async () => {
-  const { pool, manager } = make({ maxSize: 1, validationBypassMs: 0 })
+  const { pool, manager, clock } = make({ maxSize: 1, validationBypassMs: 0 })
   const lease = await pool.acquire()
   const waiting = pool.acquire()
   const hasBroken = manager.hasBroken.bind(manager)
@@ -153,6 +153,7 @@ test('sequelize-pool: a hasBroken or isValid that throws neither throws out of t
     throw new Error('hasBroken')
   }
   lease.release()
+  await clock.advance(100)
   expect((await waiting).connection.id).toBe(2)
 })
 

@@ -1,20 +1,26 @@
 // The smallest pieces of the core by themselves, at their very limits.
 import { expect, test } from 'vitest'
 
-import { Signals, type Watch } from '../../src/core/abort.ts'
-import { Alarm } from '../../src/core/alarm.ts'
-import { Calls, TimeLimitError } from '../../src/core/calls.ts'
-import { Events } from '../../src/core/events.ts'
-import { Heap } from '../../src/core/heap.ts'
-import { Lease } from '../../src/core/lease.ts'
-import { Overload } from '../../src/core/overload.ts'
-import { isLegal, Slot } from '../../src/core/slot.ts'
-import { Slots } from '../../src/core/slots.ts'
-import { Waiter } from '../../src/core/waiter.ts'
-import { Waiters } from '../../src/core/waiters.ts'
+import { AbortWatchers } from '../../src/core/runtime/abort-watchers.ts'
+import { Alarm } from '../../src/core/runtime/alarm.ts'
+import { AsyncMarks, type Mark } from '../../src/core/runtime/async-marks.ts'
+import {
+  AbandonedError,
+  type Bounds,
+  PendingCall,
+  TimeLimitError,
+  UserCalls,
+} from '../../src/core/runtime/user-calls.ts'
+import { Heap } from '../../src/core/runtime/heap.ts'
+import { Lease } from '../../src/core/callers/lease.ts'
+import { Overload } from '../../src/core/callers/overload.ts'
+import { isLegal, NEXT, Slot, SlotState } from '../../src/core/connections/slot.ts'
+import { Slots } from '../../src/core/connections/slots.ts'
+import { PlainLine } from '../../src/core/callers/plain-line.ts'
+import { Waiter } from '../../src/core/callers/waiter.ts'
+import { Waiters } from '../../src/core/callers/waiters.ts'
 import { type Clock, Pool, PoolError, PoolOptionsError } from '../../src/index.ts'
 import { ScriptedManager, settle, VirtualClock } from '../../src/testing/index.ts'
-import { heard } from './exact-pool.ts'
 
 const waiter = (timeoutMs: number, freshSince = 0): Waiter<object> =>
   new Waiter(
@@ -49,7 +55,24 @@ test('overload: who is admitted, at each limit', () => {
   expect(it.admits(500, 1_410)).toBe(true)
 })
 
-test('overload: a new one sheds nobody, and one that stands still does after an interval', () => {
+test('overload: the clock stands still during a pause', () => {
+  const it = new Overload({ targetMs: 10, intervalMs: 100 }, 1_000)
+  expect(it.pausedMs(1_000)).toBe(0)
+  it.admits(50, 1_000)
+  it.pause(1_050)
+  it.pause(1_060)
+  expect([it.pausedMs(1_080), it.stalled(500, 9_000)]).toEqual([30, false])
+  it.resume(2_050)
+  it.resume(3_000)
+  expect(it.pausedMs(3_000)).toBe(1_000)
+  // The interval ends as much later.
+  expect([it.stalled(21, 2_099), it.stalled(21, 2_100)]).toEqual([false, true])
+  it.pause(3_000)
+  it.resume(3_010)
+  expect(it.pausedMs(4_000)).toBe(1_010)
+})
+
+test('overload: a new one sheds no caller, and one that stands still does after an interval', () => {
   const fresh = new Overload({ targetMs: 10, intervalMs: 100 }, 1_000)
   expect(fresh.stalled(500, 999)).toBe(false)
   expect(fresh.admits(500, 999)).toBe(true)
@@ -145,7 +168,7 @@ test('an alarm that is set again for the same time keeps its timer, which rings 
   expect([rung, alarm.isSet, armed.length]).toEqual([1, false, 0])
 })
 
-test('an alarm that keeps the process alive does so while it is set, also for ever, and not after', () => {
+test('an alarm that keeps the process alive does so while it is set, also forever, and not after', () => {
   const { clock, armed, ring } = timers()
   const alarm = new Alarm(clock, true, () => {})
   alarm.set(100)
@@ -166,6 +189,27 @@ test('an alarm that keeps the process alive does so while it is set, also for ev
   unheld.clear()
   unheld.set(300)
   expect(light.armed.map(({ isRef }) => isRef)).toEqual([false])
+})
+
+test('an alarm that is off is not held by its timer, and tells how late it rings', () => {
+  const { clock, armed } = timers()
+  const late: number[] = []
+  const alarm = new Alarm(clock, false, (lateMs) => late.push(lateMs))
+  alarm.set(100)
+  const [stale] = armed.splice(0)
+  alarm.clear()
+  // The timer still rings, and reaches nothing.
+  clock.time = 100
+  stale?.ring()
+  expect(late).toEqual([])
+  alarm.setBy(200)
+  alarm.setBy(300)
+  expect(alarm.due).toBe(200)
+  alarm.setBy(150)
+  expect(alarm.due).toBe(150)
+  clock.time = 180
+  armed.at(-1)?.ring()
+  expect([late, alarm.isSet, alarm.due]).toEqual([[30], false, Infinity])
 })
 
 test('an alarm works on timers without ref and unref', () => {
@@ -196,107 +240,163 @@ test('a heap: items with equal keys come out in some order, each once, and one i
   expect(items.every(({ heapIndex }) => heapIndex === -1)).toBe(true)
 })
 
-test('slots: a retiring one counts once, while it is idle, and one in a hook until it has left it', () => {
-  const slots = new Slots<object>({ maxSize: 2, minIdle: 0 })
-  const slot = slots.adopt({}, 0, 10)
-  slots.rest(slot)
-  slots.retire(slot)
-  slots.retire(slot)
-  expect(slots.retiring).toBe(1)
-  slots.check(slot)
-  expect([slots.retiring, slots.inHook]).toEqual([0, 0])
-  slots.retire(slot)
-  expect(slots.retiring).toBe(0)
-  slots.enterHook(slot)
-  expect(slots.inHook).toBe(1)
-  slots.leaveHook(slot)
-  slots.leaveHook(slot)
-  expect(slots.inHook).toBe(0)
-  slots.enterHook(slot)
-  slots.close(slot, 'hook')
-  expect([slots.inHook, slots.firstToExpire()]).toEqual([0, undefined])
-  expect(() => new Slots<object>({ maxSize: 0, minIdle: 0 }).adopt({}, 0, 1)).toThrow(
-    'a connection added beyond maxSize',
-  )
-  const detached = slots.adopt({}, 0, 10)
-  expect(detached.id).toBe(2)
-  slots.lease(detached, 0)
-  slots.detach(detached)
-  expect(slots.firstToExpire()).toBeUndefined()
-  const ageless = new Slots<object>({ maxSize: 1, minIdle: 0 })
-  ageless.adopt({}, 0, Infinity)
-  expect(ageless.firstToExpire()).toBeUndefined()
+const { opening, idle, checking, doubted, preparing, leased, resetting, closing, gone } = SlotState
+const limits = (maxSize: number, minIdle = 0) => ({ maxSize, minIdle, maxIdle: maxSize })
+
+/** Slots with as many idle connections. */
+function filled(count: number, maxSize = count) {
+  const slots = new Slots<object>(limits(maxSize))
+  const all = Array.from({ length: count }, () => {
+    const slot = slots.reserve(0, 0)
+    slots.fill(slot, {}, 0, Infinity, false)
+    return slot
+  })
+  return { slots, all }
+}
+
+test('slots: the legal moves, each and no other', () => {
+  const legal: Record<number, readonly number[]> = {
+    [opening]: [idle, closing, gone],
+    [idle]: [checking, doubted, preparing, leased, closing],
+    [checking]: [idle, doubted, closing],
+    [doubted]: [idle, closing],
+    [preparing]: [idle, closing],
+    [leased]: [leased, idle, resetting, closing, gone],
+    [resetting]: [idle, closing],
+    [closing]: [gone],
+    [gone]: [],
+  }
+  const states = Object.values(SlotState)
+  expect(NEXT).toHaveLength(states.length)
+  for (const from of states)
+    expect(states.filter((to) => isLegal(from, to))).toEqual(legal[from]?.toSorted((a, b) => a - b))
 })
 
-test('slots: all that are in use are counted, and a visit ends where the next one was moved', () => {
-  const slots = new Slots<object>({ maxSize: 5, minIdle: 0 })
-  const [first, second, third] = [1, 2, 3].map(() => slots.adopt({}, 0, Infinity)) as [
+test('slots: each state is counted, and what is in use, open, taken and arriving follows from it', () => {
+  const { slots, all } = filled(6, 8)
+  const [a, b, c, d, e, f] = all as [
+    Slot<object>,
+    Slot<object>,
+    Slot<object>,
     Slot<object>,
     Slot<object>,
     Slot<object>,
   ]
-  for (const slot of [first, second, third]) slots.rest(slot)
-  slots.check(first)
-  slots.suspect(second)
-  expect([slots.inUse, slots.open, slots.idle]).toEqual([2, 3, 1])
-  slots.rest(first)
-  slots.rest(second)
+  slots.reserve(0, 5)
+  slots.check(a)
+  slots.doubt(b)
+  slots.prepare(c)
+  slots.lease(d, 1)
+  slots.lease(e, 1)
+  slots.reset(e)
+  expect(Object.values(SlotState).map((state) => slots.count(state))).toEqual([1, 1, 1, 1, 1, 1, 1, 0, 0])
+  expect([slots.arriving, slots.inUse, slots.open, slots.taken, slots.idle]).toEqual([2, 5, 6, 7, 1])
+  // No caller counts any longer on a check that is doubted.
+  slots.doubt(a)
+  expect([slots.arriving, slots.inUse]).toEqual([1, 5])
+  slots.close(f, 'idle')
+  expect([slots.open, slots.taken, slots.closed.idle, slots.freed]).toEqual([5, 7, 1, 0])
+  slots.free(f)
+  expect([slots.taken, slots.freed, f.state]).toEqual([6, 1, gone])
+  slots.detach(d)
+  expect([slots.taken, slots.detached]).toEqual([5, 1])
+  // From one holder to the next nothing is counted but the use.
+  slots.park(e)
+  slots.lease(e, 2)
+  const before = slots.count(leased)
+  slots.handOver(e, 9)
+  expect([slots.count(leased) - before, e.uses, e.leasedAt]).toEqual([0, 3, 9])
+  expect(() => slots.handOver(a, 9)).toThrow('a hand-over of a connection that is not leased')
+})
+
+test('slots: an attempt is a slot; one of an old generation is no supply, and one beyond maxSize is impossible', () => {
+  const slots = new Slots<object>(limits(2))
+  const [old] = [slots.reserve(0, 0)]
+  expect([old.state, old.id, old.openedAt, slots.openingCurrent]).toEqual([opening, 1, 0, 1])
+  slots.nextGeneration()
+  expect([slots.openingCurrent, slots.count(opening)]).toEqual([0, 1])
+  const young = slots.reserve(1, 3)
+  expect([slots.openingCurrent, young.generation]).toEqual([1, 1])
+  expect(() => slots.reserve(1, 3)).toThrow('a slot beyond maxSize')
+  slots.forfeit(old)
+  expect([slots.openingCurrent, slots.failed, slots.taken]).toEqual([1, 1, 1])
+  expect(() => slots.forfeit(old)).toThrow('a slot moved from 8 to 8')
+  const connection = {}
+  slots.fill(young, connection, 7, 99, true)
+  expect([slots.added, slots.opened, young.openedAt, young.expiresAt]).toEqual([1, 0, 7, 99])
+  expect([slots.has(connection), slots.has({}), slots.has(7 as never)]).toEqual([true, false, false])
+})
+
+test('slots: above a lowered maxSize there is a surplus; maxIdle that was not given follows it', () => {
+  const { slots } = filled(3)
+  expect(slots.hasSurplus).toBe(false)
+  slots.limits.maxSize = 2
+  expect(slots.hasSurplus).toBe(true)
+  expect(slots.limits.maxIdle).toBe(Infinity)
+  expect(new Slots<object>({ maxSize: 3, minIdle: 0, maxIdle: 2 }).limits.maxIdle).toBe(2)
+})
+
+test('slots: the idle ones in the order of their last use, and a visit ends where the next one was moved', () => {
+  const { slots, all } = filled(3)
+  const [first, second, third] = all as [Slot<object>, Slot<object>, Slot<object>]
+  expect([slots.peekIdle('fifo'), slots.peekIdle('lifo')]).toEqual([first, third])
+  // One that comes back from a check keeps its rank, one that was used is the newest.
+  slots.check(second)
+  slots.lease(first, 1)
+  first.lastUsedAt = 5
+  slots.park(first)
+  slots.park(second)
+  expect([...slots.idleSlots()]).toEqual([third, second, first])
   const visited: object[] = []
   for (const slot of slots.idleSlots()) {
     visited.push(slot)
-    if (slot === third) slots.check(first)
+    if (slot === second) slots.check(first)
   }
-  expect(visited).toEqual([third])
-  // One that was retired, used and is idle again can be retired again.
-  slots.retire(second)
-  slots.lease(second, 1)
-  slots.rest(second)
-  expect(slots.retiring).toBe(0)
-  slots.retire(second)
-  expect(slots.retiring).toBe(1)
+  expect(visited).toEqual([third, second])
+  expect(slots.in(checking)).toEqual([first])
+  expect([...slots.all()]).toHaveLength(3)
 })
 
-test('signals: each caller is told once, in the order in which they came, whoever has left', () => {
+test('abort watchers: each caller is told once, in the order in which they came, whoever has left', () => {
   const told: string[] = []
-  const signals = new Signals<string>((name, reason) => told.push(`${name} ${String(reason)}`))
+  const watchers = new AbortWatchers<string>((name, reason) => told.push(`${name} ${String(reason)}`))
   const controller = new AbortController()
-  const watches = ['a', 'b', 'c', 'd', 'e'].map((name) => signals.watch(controller.signal, name))
+  const watches = ['a', 'b', 'c', 'd', 'e'].map((name) => watchers.watch(controller.signal, name))
   // From the middle, from the end, from the front, and one twice.
-  for (const place of [1, 4, 0, 1]) signals.end(watches[place] as Watch<string>)
-  watches.push(signals.watch(controller.signal, 'f'))
+  for (const place of [1, 4, 0, 1]) {
+    const watch = watches[place]
+    if (watch !== undefined) watchers.end(watch)
+  }
+  watches.push(watchers.watch(controller.signal, 'f'))
   controller.abort('why')
   expect(told).toEqual(['c why', 'd why', 'f why'])
-  for (const watch of watches) signals.end(watch)
+  for (const watch of watches) watchers.end(watch)
   expect(watches.map(({ previous, next }) => previous ?? next)).toEqual(watches.map(() => undefined))
 })
 
-test('a lease that was given back has no connection', async () => {
+test('a lease that was released has no connection', async () => {
   const pool = new Pool(new ScriptedManager(), { clock: new VirtualClock() })
   const lease = await pool.acquire()
   expect(Lease.connectionOf(lease)).toBe(1)
   lease.release()
   expect(Lease.connectionOf(lease)).toBeUndefined()
-  expect(Lease.hasBroken(lease, new Error('late'))).toBe(false)
+  expect(Lease.reasonToClose(lease, new Error('late'))).toBeUndefined()
 })
 
-test('slots: of those that expire the first is known, in whatever order they came', () => {
-  const slots = new Slots<object>({ maxSize: 3, minIdle: 0 })
-  for (const expiresAt of [30, 10, 20]) slots.adopt({}, 0, expiresAt)
-  const order: number[] = []
-  for (let slot = slots.firstToExpire(); slot !== undefined; slot = slots.firstToExpire()) {
-    order.push(slot.expiresAt)
-    slots.forgetExpiry(slot)
-  }
-  expect(order).toEqual([10, 20, 30])
+test('a slot begins as an attempt that has served no caller; a gone one goes nowhere', () => {
+  const slot = new Slot<object>(1, 2, 3, 5)
+  expect(slot).toMatchObject({ id: 1, generation: 2, round: 3, openedAt: 5, state: opening })
+  expect(slot).toMatchObject({
+    lost: false,
+    hasServed: false,
+    uses: 0,
+    expiresAt: Infinity,
+    connection: undefined,
+  })
+  for (const to of Object.values(SlotState)) expect(isLegal(gone, to)).toBe(false)
 })
 
-test('a slot begins leased to nobody, in no heap, not retiring; a gone one goes nowhere', () => {
-  const slot = new Slot(1, {}, 0, 5, 10)
-  expect([slot.heapIndex, slot.retiring, slot.lost, slot.inHook]).toEqual([-1, false, false, false])
-  for (const to of [0, 1, 2, 3, 4, 5, 6] as const) expect(isLegal(6, to)).toBe(false)
-})
-
-test('waiters: the soonest of ordered and unordered deadlines, those without one never, and no level is kept for nobody', () => {
+test('waiters: the soonest of ordered and unordered deadlines, those without one never, and no level is kept for no caller', () => {
   const waiters = new Waiters<object>(100)
   const [late, early, never, same] = [waiter(300), waiter(100), waiter(Infinity), waiter(300)]
   for (const each of [late, early, never, same]) waiters.add(each, 0)
@@ -319,7 +419,7 @@ test('waiters: the soonest of ordered and unordered deadlines, those without one
   expect([waiters.head(), waiters.size]).toEqual([never, 1])
 })
 
-test('waiters: who retries ranks first, nobody of another priority counts, and none is counted beyond the limit', () => {
+test('waiters: who retries ranks first, no caller of another priority counts, and none is counted beyond the limit', () => {
   const waiters = new Waiters<object>(100)
   const [first, second, retry, low] = [waiter(100), waiter(100), waiter(100, 7), waiter(100)]
   waiters.add(low, 1)
@@ -342,48 +442,252 @@ test('waiters: once those whose deadlines were in order have left, an earlier de
   expect([waiters.soonest(), early.heapIndex]).toEqual([early, -1])
 })
 
-test('calls: a limit of Infinity makes no timer; one that was given up says so; a late value goes to whoever closes it', async () => {
+test('a pending call: no timer without a limit, given up by name, and a late value goes to whoever closes it', async () => {
   const clock = new VirtualClock()
-  const calls = new Calls(clock, new Events('x', 1), undefined)
   const gate = Promise.withResolvers<number>()
-  const outcomes: unknown[] = []
   const late: number[] = []
-  const signals: AbortSignal[] = []
-  const call = (limitMs: number) => {
+  const pending = (limitMs: number) => {
     const controller = new AbortController()
-    signals.push(controller.signal)
-    return calls.bounded(
-      { what: 'work', limitMs, run: () => gate.promise, controller },
-      (outcome) => outcomes.push(outcome),
-      (value) => late.push(value),
-    )
+    const bounds: Bounds<number> = {
+      what: 'work',
+      limitMs,
+      controller,
+      late: (value) => void late.push(value),
+    }
+    const call = new PendingCall(bounds, gate.promise, clock)
+    return { call, signal: controller.signal }
   }
-  const giveUp = call(Infinity)
+  const given = pending(Infinity)
   expect(clock.timers).toBe(0)
-  call(50)
+  const slow = pending(50)
   expect([clock.timers, clock.refTimers]).toEqual([1, 0])
-  giveUp()
-  giveUp()
-  expect(String(signals[0]?.reason)).toBe('Error: work was given up')
-  await clock.advance(50)
-  expect(outcomes).toEqual([{ ok: false, error: new TimeLimitError('work', 50) }])
-  expect(String(signals[1]?.reason)).toBe('TimeLimitError: work took longer than 50 ms')
-  const answered = call(100)
+  given.call.abandon()
+  given.call.abandon()
+  expect(await given.call.outcome).toEqual({ ok: false, error: new AbandonedError('work') })
+  expect(String(given.signal.reason)).toBe('AbandonedError: work was abandoned')
+  await clock.advance(49)
+  expect(slow.signal.aborted).toBe(false)
+  await clock.advance(1)
+  expect(await slow.call.outcome).toEqual({ ok: false, error: new TimeLimitError('work', 50) })
+  expect(String(slow.signal.reason)).toBe('TimeLimitError: work took longer than 50 ms')
+  const answered = pending(100)
   gate.resolve(7)
   await settle()
   expect(late).toEqual([7, 7])
-  // One that has answered is not given up any more.
-  answered()
-  expect([outcomes.at(-1), signals[2]?.aborted, clock.timers]).toEqual([{ ok: true, value: 7 }, false, 0])
-  // null and an object without a method then are values.
-  for (const value of [null, {}, { then: 1 }, 'text'] as const) {
-    const seen: unknown[] = []
-    calls.bounded({ what: 'w', limitMs: 1, run: () => value as unknown }, (outcome) => seen.push(outcome))
-    expect(seen).toEqual([{ ok: true, value }])
+  // One that has settled is not given up any more.
+  answered.call.abandon()
+  expect(await answered.call.outcome).toEqual({ ok: true, value: 7 })
+  expect([answered.signal.aborted, clock.timers]).toEqual([false, 0])
+})
+
+test('a pending call: a limit that rings late is extended once, by the lateness, and never by more than itself', async () => {
+  for (const [stallMs, extraMs] of [
+    [21, 21],
+    [500, 100],
+  ] as const) {
+    const clock = new VirtualClock()
+    const controller = new AbortController()
+    const pending = new PendingCall({ what: 'w', limitMs: 100, controller }, new Promise(() => {}), clock)
+    clock.jump(100 + stallMs)
+    await clock.advance(extraMs - 1)
+    expect(controller.signal.aborted).toBe(false)
+    // Once: a second stall is not forgiven.
+    clock.jump(500)
+    await clock.advance(1)
+    expect(controller.signal.aborted).toBe(true)
+    expect(await pending.outcome).toMatchObject({ ok: false })
   }
-  const failures = heard('error')
-  calls.report(new RangeError('nobody else is told'))
-  expect(failures).toEqual([{ error: 'RangeError' }])
+  const clock = new VirtualClock()
+  const controller = new AbortController()
+  const pending = new PendingCall({ what: 'w', limitMs: 100, controller }, new Promise(() => {}), clock)
+  clock.jump(120)
+  await clock.advance(0)
+  expect(controller.signal.aborted).toBe(true)
+  await pending.outcome
+})
+
+test('calls of user code: values, throws, thenables, and what is none; one context for all', async () => {
+  const clock = new VirtualClock()
+  const calls = new UserCalls(clock)
+  // null and an object without a method then are values.
+  for (const value of [null, {}, { then: 1 }, 'text'] as const)
+    expect(calls.call<unknown>({ what: 'w', limitMs: 1 }, () => value)).toEqual({ ok: true, value })
+  const error = new Error('thrown')
+  const thrown = calls.call({ what: 'w', limitMs: 1 }, () => {
+    throw error
+  })
+  expect(thrown).toEqual({ ok: false, error })
+  // A value whose then throws is a failure like any other.
+  const trap = Object.defineProperty({}, 'then', {
+    get: () => {
+      throw error
+    },
+  })
+  expect(calls.call<unknown>({ what: 'w', limitMs: 1 }, () => trap)).toEqual({ ok: false, error })
+  expect(await calls.outcome({ what: 'w', limitMs: 1 }, () => Promise.reject(error))).toEqual({
+    ok: false,
+    error,
+  })
+  expect(calls.call({ what: 'w', limitMs: 1 }, async () => 1)).toBeInstanceOf(PendingCall)
+  expect(clock.timers).toBe(1)
+})
+
+test('marks: a context knows its hook and what it holds, also after a wait, and those of another pool too', async () => {
+  const [marks, others] = [new AsyncMarks(), new AsyncMarks()]
+  expect(marks.current).toBeUndefined()
+  const mark = marks.holder()
+  const seen: unknown[] = []
+  const look = (): unknown => seen.push(marks.current?.hook ?? marks.current?.holds)
+  await marks.run(mark, async () => {
+    look()
+    await settle()
+    look()
+    marks.runHook('beforeAcquire', look)
+    await others.run(others.holder(), async () => {
+      await settle()
+      look()
+      expect(others.current?.holds).toBe(true)
+    })
+    expect(others.current).toBeUndefined()
+    mark.holds = false
+    look()
+  })
+  expect(seen).toEqual([true, true, 'beforeAcquire', true, undefined])
+  expect(marks.current).toBeUndefined()
+})
+
+test('marks: the holders of siblings are known to each other, their hooks are not', () => {
+  const one = new AsyncMarks()
+  const sibling = new AsyncMarks(one)
+  expect(one.run(one.holder(), () => sibling.current?.holds)).toBe(true)
+  one.runHook('beforeAcquire', () => expect(sibling.current).toBeUndefined())
+  one.nested()
+  expect([sibling.hasNested, new AsyncMarks().hasNested]).toEqual([true, false])
+})
+
+test('marks: what a hook has left behind is no hook once it has settled', async () => {
+  const marks = new AsyncMarks()
+  const seen: unknown[] = []
+  const ended = Promise.withResolvers<void>()
+  const later: Promise<void>[] = []
+  const hook = async (): Promise<void> => {
+    later.push(
+      ended.promise.then(settle).then(() => {
+        seen.push(marks.current?.hook)
+      }),
+    )
+    await settle()
+    seen.push(marks.current?.hook)
+  }
+  await marks.runHook('afterConnect', hook)
+  ended.resolve()
+  await Promise.all(later)
+  expect(() =>
+    marks.runHook('afterRelease', () => {
+      seen.push(marks.current?.hook)
+      throw new Error('no')
+    }),
+  ).toThrow('no')
+  expect(seen).toEqual(['afterConnect', undefined, 'afterRelease'])
+})
+
+test('marks: contexts that follow each other leave no chain', () => {
+  const [marks, others] = [new AsyncMarks(), new AsyncMarks()]
+  const depthOf = (mark: Mark | undefined): number => (mark === undefined ? 0 : 1 + depthOf(mark.outer))
+  const follow = (count: number): number => {
+    if (count === 0) return depthOf(marks.holder())
+    const mark = (count % 2 === 0 ? marks : others).holder()
+    return marks.run(mark, () => {
+      mark.holds = false
+      return follow(count - 1)
+    })
+  }
+  expect(follow(100)).toBeLessThanOrEqual(2)
+})
+
+test('plain callers: those beyond a rank leave in their order, from any block, and others may come', () => {
+  for (const [left, count, keep] of [
+    [0, 5, 0],
+    [0, 5, 2],
+    [0, 200, 63],
+    [0, 200, 64],
+    [0, 200, 65],
+    [70, 200, 10],
+    [63, 65, 1],
+    [64, 64, 0],
+    [10, 3, 7],
+  ] as const) {
+    const line = new PlainLine<object>(100)
+    const rejected: number[] = []
+    const served: number[] = []
+    const add = (n: number): void =>
+      line.add(
+        () => served.push(n),
+        () => rejected.push(n),
+        n,
+      )
+    for (let n = 0; n < left + count; n++) add(n)
+    for (let n = 0; n < left; n++) line.takeFirst()
+    // The head may be one of those that leave.
+    line.first()
+    line.removeBeyond(keep, (reject) => reject(undefined))
+    const kept = Math.min(keep, count)
+    const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => from + n)
+    expect(rejected).toEqual(numbers(left + kept, left + count))
+    expect(line.size).toBe(kept)
+    for (let n = 1_000; n < 1_100; n++) add(n)
+    expect(line.first()?.queuedAt).toBe(kept > 0 ? left : 1_000)
+    while (line.size > 0) line.takeFirst()({} as never)
+    expect(served).toEqual([...numbers(left, left + kept), ...numbers(1_000, 1_100)])
+    expect(line.first()).toBeUndefined()
+  }
+})
+
+test('waiters: those beyond a rank leave, plain ones and others, in the order in which all are served', () => {
+  const build = () => {
+    const waiters = new Waiters<object>(100)
+    const told: string[] = []
+    const named = new Map<unknown, string>()
+    const plain = (name: string): void => {
+      const reject = (): void => void told.push(name)
+      waiters.plain.add(() => {}, reject, 0)
+      named.set(reject, name)
+    }
+    const other = (name: string, priority: number, freshSince = 0): void => {
+      const each = new Waiter<object>(
+        () => {},
+        () => void told.push(name),
+        0,
+        100,
+        freshSince,
+      )
+      named.set(each, name)
+      waiters.add(each, priority)
+    }
+    other('low', 1)
+    plain('plain 1')
+    other('same', 0)
+    plain('plain 2')
+    other('retry', 0, 7)
+    other('urgent', -1)
+    plain('plain 3')
+    return { waiters, told }
+  }
+  const order = ['urgent', 'retry', 'plain 1', 'same', 'plain 2', 'plain 3', 'low']
+  for (let rank = 0; rank <= order.length + 1; rank++) {
+    const { waiters, told } = build()
+    waiters.removeBeyond(rank, (reject) => reject(undefined))
+    expect(told.toSorted()).toEqual(order.slice(rank).toSorted())
+    expect(waiters.size).toBe(Math.min(rank, order.length))
+    // Those that are left are still served in their order.
+    const served: string[] = []
+    for (let head = waiters.head(); head !== undefined; head = waiters.head()) {
+      head.reject(undefined)
+      served.push(told.at(-1) as string)
+      waiters.remove(head)
+    }
+    expect(served).toEqual(order.slice(0, rank))
+  }
 })
 
 test('leaks: how long, where, what to do; each once, in their order', async () => {
@@ -401,11 +705,13 @@ test('leaks: how long, where, what to do; each once, in their order', async () =
   expect(errors.map(({ code, message }) => [code, message])).toEqual([
     [
       'LEASE_LEAKED',
-      "a lease of 'exact' has been held for 100 ms: release it when the work is done. It was acquired where the stack says",
+      "a lease of pool 'exact' has been held for 100 ms. Release it when the work is done. The stack shows where it was acquired",
     ],
   ])
   expect(errors[0]?.state).toMatchObject({ maxSize: 2, inUse: 2 })
-  expect(errors[0]?.stack).toMatch(/^PoolError: a lease of 'exact' has been held for 100 ms[^\n]*\n\s+at /)
+  expect(errors[0]?.stack).toMatch(
+    /^PoolError: a lease of pool 'exact' has been held for 100 ms[^\n]*\n\s+at /,
+  )
   expect(errors[0]?.stack).toContain('pieces.test.ts')
   second.release()
   await clock.advance(1_000)
@@ -429,15 +735,16 @@ test('the errors of connects and of a use after release say what to do', async (
   const pool = new Pool(manager, { name: 'exact', clock, maxSize: 1, retryConnect: false })
   manager.connects.push('fail')
   await expect(pool.acquire()).rejects.toMatchObject({
-    message: "'exact' could not connect: connect 1 failed. Check the server, its address and the credentials",
+    message:
+      "pool 'exact' could not connect: connect 1 failed. Check the server, its address and the credentials",
     state: { maxSize: 1 },
   })
-  const waiting = pool.acquire()
   await clock.advance(1_000)
-  const lease = await waiting
+  const lease = await pool.acquire()
   lease.release()
-  expect(() => lease.connection).toThrow("use of a lease of 'exact' that was given back")
-  expect(() => lease.detach()).toThrow("detach of a lease of 'exact' that was given back")
+  const message = "lease of pool 'exact' was used after release. Acquire a new lease"
+  expect(() => lease.connection).toThrow(message)
+  expect(() => lease.detach()).toThrow(message)
   try {
     lease.detach()
   } catch (error) {
@@ -449,10 +756,10 @@ test('options at their limits', () => {
   const made = (options: object) => new Pool(new ScriptedManager(), options as never)
   for (const lifetimeJitter of [0, 1]) expect(() => made({ lifetimeJitter })).not.toThrow()
   for (const lifetimeJitter of [-0.1, 1.1, '0.5', Number.NaN])
-    expect(() => made({ lifetimeJitter })).toThrow('allowed is a number from 0 to 1')
+    expect(() => made({ lifetimeJitter })).toThrow('lifetimeJitter must be a number from 0 to 1')
   for (const clock of [null, 1, undefined, { now: () => 0 }, { now: () => 0, setTimeout: () => {} }]) {
     if (clock === undefined) expect(() => made({ clock })).not.toThrow()
-    else expect(() => made({ clock })).toThrow('allowed is a Clock: { now, setTimeout, clearTimeout }')
+    else expect(() => made({ clock })).toThrow('clock must be a Clock: { now, setTimeout, clearTimeout }')
   }
   const refused = (manager: unknown): unknown => {
     try {
@@ -461,17 +768,12 @@ test('options at their limits', () => {
       return error
     }
   }
-  for (const [manager, message] of [
-    [
-      undefined,
-      'manager is undefined: allowed is an object with the methods connect, isValid, hasBroken, close',
-    ],
-    [null, 'manager is null: allowed is an object with the methods connect, isValid, hasBroken, close'],
-    [
-      { connect: () => {} },
-      'manager has no method isValid: allowed is an object with the methods connect, isValid, hasBroken, close',
-    ],
+  for (const [manager, got] of [
+    [undefined, 'undefined'],
+    [null, 'null'],
+    [{ connect: () => {} }, '{}'],
   ] as const) {
+    const message = `manager must be an object with the methods connect, isValid, hasBroken, close (got ${got})`
     const error = refused(manager) as PoolOptionsError
     expect([error.name, error.option, error.message]).toEqual(['PoolOptionsError', 'manager', message])
   }
@@ -483,7 +785,9 @@ test('calls of a pool with what cannot be: the argument is named', async () => {
     expect(() => pool.add(connection as never)).toThrow(
       expect.objectContaining({
         option: 'connection',
-        message: expect.stringContaining(`connection is ${connection}`),
+        message: expect.stringContaining(
+          `connection must be an open connection that the pool does not have (got ${connection})`,
+        ),
       }),
     )
   await expect(pool.run(undefined as never)).rejects.toMatchObject({ option: 'fn' })
@@ -493,7 +797,7 @@ test('calls of a pool with what cannot be: the argument is named', async () => {
   await expect(open.dedicated({ signal: AbortSignal.abort('gone') })).rejects.toBe('gone')
 })
 
-test('close counts what it closed in time and what by force', async () => {
+test('close counts connections closed in time and forced closes', async () => {
   const clock = new VirtualClock()
   const manager = new ScriptedManager()
   const pool = new Pool(manager, { clock, maxSize: 3 })
@@ -507,7 +811,7 @@ test('close counts what it closed in time and what by force', async () => {
   expect(clock.timers).toBe(0)
 })
 
-test('a close by force waits for a close that takes its time, but not for ever', async () => {
+test('a forced close waits for a close that takes its time, but not forever', async () => {
   const clock = new VirtualClock()
   const manager = new ScriptedManager()
   const pool = new Pool(manager, { clock, maxSize: 1, closeTimeoutMs: 5_000 })
@@ -521,7 +825,7 @@ test('a close by force waits for a close that takes its time, but not for ever',
   await closing
 })
 
-test('a resize that another overtakes ends at once', async () => {
+test('a resize that another overtakes ends immediately', async () => {
   const pool = new Pool(new ScriptedManager(), { clock: new VirtualClock(), maxSize: 3 })
   const leases = [await pool.acquire(), await pool.acquire(), await pool.acquire()]
   let ended = 0

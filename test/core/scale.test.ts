@@ -15,7 +15,7 @@ test('lots_of_waiters: 100,000 callers on 3 connections are all served', async (
   expect(pool.state().statistics.acquires).toMatchObject({ started: 100_000, pending: 0, timedOut: 0 })
 })
 
-test('close rejects 100,000 waiters at once', async () => {
+test('close rejects 100,000 waiters immediately', async () => {
   const pool = make(1)
   await pool.acquire()
   const waits = Array.from({ length: 100_000 }, () => pool.acquire().catch((error: Error) => error.name))
@@ -35,7 +35,7 @@ test('a pool of very many connections is explained too', async () => {
   expect(explain(pool).condition).toBe('healthy')
 })
 
-test('a signal that a million acquires share keeps no listener, and nobody is warned', async () => {
+test('a signal that a million acquires share keeps no listener, and no caller is warned', async () => {
   const warnings: string[] = []
   const warn = (warning: Error): void => void warnings.push(warning.message)
   process.on('warning', warn)

@@ -1,9 +1,9 @@
 // Every sentence of explain and every line of formatState, word for word, from a pool that is described rather than made.
 import { afterEach, describe, expect, test, vi } from 'vitest'
 
-import { duration, explain } from '../../src/core/explain.ts'
-import { formatState } from '../../src/core/format-state.ts'
-import type { ConnectionInsight, InsightSource, PoolInsight } from '../../src/core/insight.ts'
+import { duration, explain } from '../../src/core/inspection/explain.ts'
+import { formatState } from '../../src/core/inspection/format-state.ts'
+import type { ConnectionInsight, InsightSource, PoolInsight } from '../../src/core/inspection/insight.ts'
 import { Pool } from '../../src/index.ts'
 import { ScriptedManager, VirtualClock } from '../../src/testing/index.ts'
 
@@ -37,7 +37,7 @@ const one = { waiting: 1, headWaitMs: 1_000 }
 const two = { waiting: 2, headWaitMs: 1_001 }
 const error = new Error('connect   to pg://u:p@h\n  failed')
 const ADVICE = 'Check the server, its address, its limit of connections and the credentials.'
-const UNKNOWN = '(leakThresholdMs makes the pool remember by whom)'
+const UNKNOWN = '(set leakThresholdMs to see the holder)'
 
 const CASES: readonly [
   name: string,
@@ -66,7 +66,7 @@ const CASES: readonly [
     { state: { paused: true } },
     'paused',
     'notice',
-    'the pool is paused, nobody waits: call resume().',
+    'the pool is paused, no caller waits: call resume().',
   ],
   [
     'paused with callers',
@@ -80,77 +80,77 @@ const CASES: readonly [
     { connectError: error, retryInMs: 20 },
     'cannotConnect',
     'problem',
-    `the server cannot be reached (connect to pg://…@h failed), no connection is open, nobody waits; the next attempt is in 20 ms. ${ADVICE}`,
+    `connecting fails (connect to pg://***@h failed), no connection is open, no caller waits; the next attempt is in 20 ms. ${ADVICE}`,
   ],
   [
     'no server, but connections',
     { connectError: error, state: { connections: 2 } },
     'cannotConnect',
     'notice',
-    `the server cannot be reached (connect to pg://…@h failed), 2 connections are still open, nobody waits; an attempt is under way. ${ADVICE}`,
+    `connecting fails (connect to pg://***@h failed), 2 connections are still open, no caller waits; an attempt is running. ${ADVICE}`,
   ],
   [
     'no server, a connection and a caller',
     { connectError: error, state: { connections: 1, ...one } },
     'cannotConnect',
     'problem',
-    `the server cannot be reached (connect to pg://…@h failed), 1 connection is still open, 1 caller waits, the first for 1 s; an attempt is under way. ${ADVICE}`,
+    `connecting fails (connect to pg://***@h failed), 1 connection is still open, 1 caller waits, the first for 1 s; an attempt is running. ${ADVICE}`,
   ],
   [
     'a message of just the length that is shown',
     { connectError: 'x'.repeat(200) },
     'cannotConnect',
     'problem',
-    `the server cannot be reached (${'x'.repeat(200)}), no connection is open, nobody waits; an attempt is under way. ${ADVICE}`,
+    `connecting fails (${'x'.repeat(200)}), no connection is open, no caller waits; an attempt is running. ${ADVICE}`,
   ],
   [
     'shrinking',
     { connections: held(0, 0, 0), state: { ...one, maxSize: 1 } },
     'shrinking',
     'notice',
-    '3 connections are open or closing, above maxSize 1 that was lowered from 2; 1 caller waits, the first for 1 s: nothing is handed out until the surplus has come back.',
+    '3 connections are open or closing, above maxSize 1 that was lowered from 2; 1 caller waits, the first for 1 s: nothing is handed out until the surplus is released.',
   ],
   [
     'one closing',
     { connections: [each('closing'), ...held(0)], state: one },
     'closing',
     'problem',
-    "1 place is taken by connections whose close has not settled (it may take closeTimeoutMs, 7 s); 1 caller waits, the first for 1 s. Look at what the manager's close waits for.",
+    "1 slot is taken by connections whose close has not settled (it may take closeTimeoutMs, 7 s); 1 caller waits, the first for 1 s. Find out what the manager's close waits for.",
   ],
   [
     'one closing, but more are opened and held',
     { connections: [each('closing'), ...held(0, 0)], state: { ...one, maxSize: 3 } },
     'busy',
     'notice',
-    'all 2 connections are in use and come back soon (the longest is held for 0 ms), but 1 caller waits, the first for 1 s: more work than connections. Raise maxSize if the server can take it, or send less.',
+    'all 2 connections are in use, each for a short time (the longest is held for 0 ms), but 1 caller waits, the first for 1 s: more work than connections. Raise maxSize if the server can sustain it, or send fewer requests.',
   ],
   [
     'one closing of which others are checked',
     { connections: [each('closing'), each('checking'), each('checking')], state: { ...two, maxSize: 3 } },
     'checking',
     'notice',
-    '2 connections are being checked (a check may take validationTimeoutMs, 5 s); 2 callers wait, the first for 1 s. If this stays, the server is slow to answer, or a hook is.',
+    '2 connections are being checked (a check may take validationTimeoutMs, 5 s); 2 callers wait, the first for 1 s. If this lasts, the server or a hook is slow.',
   ],
   [
     'one checked',
     { connections: [each('checking')], state: one },
     'checking',
     'notice',
-    '1 connection is being checked (a check may take validationTimeoutMs, 5 s); 1 caller waits, the first for 1 s. If this stays, the server is slow to answer, or a hook is.',
+    '1 connection is being checked (a check may take validationTimeoutMs, 5 s); 1 caller waits, the first for 1 s. If this lasts, the server or a hook is slow.',
   ],
   [
     'one reset',
     { connections: [each('returning')], state: one },
     'resetting',
     'notice',
-    "1 connection is being reset after its return; 1 caller waits, the first for 1 s. Look at afterRelease, or at the manager's reset.",
+    "1 connection is being reset after its return; 1 caller waits, the first for 1 s. Check afterRelease, and the manager's reset.",
   ],
   [
     'two reset',
     { connections: [each('returning'), each('returning')], state: one },
     'resetting',
     'notice',
-    "2 connections are being reset after their return; 1 caller waits, the first for 1 s. Look at afterRelease, or at the manager's reset.",
+    "2 connections are being reset after their return; 1 caller waits, the first for 1 s. Check afterRelease, and the manager's reset.",
   ],
   [
     'one opened',
@@ -192,21 +192,21 @@ const CASES: readonly [
     { connections: held(999), state: two },
     'busy',
     'problem',
-    'the only connection is in use and comes back soon (the longest is held for 999 ms), but 2 callers wait, the first for 1 s: more work than connections. Raise maxSize if the server can take it, or send less.',
+    'the only connection is in use, each for a short time (the longest is held for 999 ms), but 2 callers wait, the first for 1 s: more work than connections. Raise maxSize if the server can sustain it, or send fewer requests.',
   ],
   [
     'healthy',
     { connections: held(29_999), state: { maxSize: 10 } },
     'healthy',
     'ok',
-    'all is well: 1 of 10 in use, nobody waits.',
+    'all is well: 1 of 10 in use, no caller waits.',
   ],
   [
-    'held, and nobody waits',
+    'held, and no caller waits',
     { connections: held(30_000) },
     'held',
     'notice',
-    `1 of 2 in use, nobody waits, but a connection has been held for 30 s ${UNKNOWN}: a slow query or a missing release.`,
+    `1 of 2 in use, no caller waits, but a connection has been held for 30 s ${UNKNOWN}: a slow query or a missing release.`,
   ],
 ]
 
@@ -272,7 +272,7 @@ describe('what formatState writes', () => {
   held   1 by job 5, the longest for 50 ms
   held   1 by job 4, the longest for 40 ms
   held   1 by job 3, the longest for 30 ms
-  problem  all 5 connections are in use and come back soon (the longest is held for 50 ms), but 2 callers wait, the first for 1 s: more work than connections. Raise maxSize if the server can take it, or send less.`,
+  problem  all 5 connections are in use, each for a short time (the longest is held for 50 ms), but 2 callers wait, the first for 1 s: more work than connections. Raise maxSize if the server can sustain it, or send fewer requests.`,
     )
   })
 

@@ -12,7 +12,7 @@ import {
   type PoolOptions,
   TRACING_CHANNELS,
 } from '../../src/index.ts'
-import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../src/testing/index.ts'
+import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
 
 function make(options: PoolOptions<ScriptedConnection> = {}) {
   const manager = new ScriptedManager()
@@ -106,6 +106,7 @@ test('an acquire that times out, and a connect that fails, are told with the nam
   await clock.advance(500)
   await failed
   await pool.close()
+  await settle()
   expect(acquires.map(([what, { error }]) => [what, error])).toEqual([
     ['start', undefined],
     ['end', undefined],
@@ -209,7 +210,7 @@ test('each open connection is told opened once and closed once, whoever made it,
   expect(numbers('acquire').length).toBeGreaterThanOrEqual(20)
 })
 
-test('two pools of one name are told apart by their number', async () => {
+test('two pools of one name are distinguished by their number', async () => {
   const [one, other] = [make({ name: 'same' }), make({ name: 'same' })]
   expect(one.pool.look().poolId).not.toBe(other.pool.look().poolId)
   const ids = new Set<number>()

@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 
-import { PlainLine } from '../../src/core/plain-line.ts'
-import { Waiter } from '../../src/core/waiter.ts'
-import { Waiters } from '../../src/core/waiters.ts'
+import { PlainLine } from '../../src/core/callers/plain-line.ts'
+import { Waiter } from '../../src/core/callers/waiter.ts'
+import { Waiters } from '../../src/core/callers/waiters.ts'
 
 const TIMEOUT_MS = 100
 
@@ -24,7 +24,7 @@ class Model {
 
   comePlain(): void {
     const resolve = (): void => {}
-    this.waiters.addPlain(resolve, () => {}, this.#now)
+    this.waiters.plain.add(resolve, () => {}, this.#now)
     this.#come({
       resolve,
       priority: 0,
@@ -158,7 +158,7 @@ test('a line of plain callers keeps their order and their times, over many block
   expect(line.first()).toBeUndefined()
 })
 
-test('of the plain line nobody leaves but the first, and nobody is settled after it left', () => {
+test('of the plain line no caller leaves but the first, and no caller is settled after it left', () => {
   const line = new PlainLine<object>(TIMEOUT_MS)
   const settled: string[] = []
   for (const name of ['first', 'second'])
@@ -179,8 +179,8 @@ test('of the plain line nobody leaves but the first, and nobody is settled after
   expect(line.size).toBe(2)
   head.resolve({} as never)
   line.remove(head)
-  expect(() => head.resolve({} as never)).toThrow('a caller was settled who does not wait')
-  expect(() => head.reject(undefined)).toThrow('a caller was settled who does not wait')
+  expect(() => head.resolve({} as never)).toThrow('a caller was settled that does not wait')
+  expect(() => head.reject(undefined)).toThrow('a caller was settled that does not wait')
   line.first()?.reject(undefined)
   expect(settled).toEqual(['first', 'second in vain'])
 })

@@ -1,7 +1,7 @@
 import { expect, inject, test } from 'vitest'
 
 import { type ConnectionManager, type ManagerLayer, Pool, wrap } from '../../src/index.ts'
-import { PgManager } from '../../src/managers/pg.ts'
+import { PgManager } from '../../src/managers/pg/pg.ts'
 import { type ScriptedConnection, ScriptedManager } from '../../src/testing/index.ts'
 
 const url = inject('postgresUrl')
@@ -132,7 +132,11 @@ test('a pool of a wrapped manager: a failing layer is a failing connect, and los
       return next({ signal, lost: (error) => (losses.push(error), lost(error)) })
     },
   })
-  await using pool = new Pool(manager, { maxSize: 1, retryConnect: false })
+  await using pool = new Pool(manager, {
+    maxSize: 1,
+    retryConnect: false,
+    connectBackoff: { minMs: 0.001, maxMs: 1 },
+  })
   await expect(pool.acquire()).rejects.toMatchObject({
     message: expect.stringContaining('no credentials yet'),
   })
@@ -155,28 +159,54 @@ test.skipIf(url === '')('a real manager keeps its reset through a layer that onl
   expect(checks).toBe(1)
 })
 
-test('wrong arguments are refused by name', () => {
+test('wrong arguments are rejected by name', () => {
   const wrong = (manager: unknown, layer: unknown) => () => wrap(manager as never, layer as never)
   const fine = new ScriptedManager()
-  expect(wrong(undefined, {})).toThrow(
-    'manager is undefined: allowed is an object with connect, isValid, hasBroken, close',
-  )
-  expect(wrong(null, {})).toThrow(
-    'manager is null: allowed is an object with connect, isValid, hasBroken, close',
-  )
-  expect(wrong({ connect: () => {} }, {})).toThrow(
-    'manager has no method isValid: allowed is an object with connect, isValid, hasBroken, close',
-  )
-  expect(wrong(fine, null)).toThrow(
-    'layer is null: allowed is an object with any of connect, isValid, hasBroken, close, reset, isFatal',
-  )
-  expect(wrong(fine, 'layer')).toThrow(
-    "layer is 'layer': allowed is an object with any of connect, isValid, hasBroken, close, reset, isFatal",
-  )
-  expect(wrong(fine, { close: true })).toThrow('close of the layer is true: allowed is a function')
+  const methods = 'connect, isValid, hasBroken, close, reset, isFatal, cancel, ref, unref'
+  for (const [given, shown] of [
+    [undefined, 'undefined'],
+    [null, 'null'],
+  ] as const)
+    expect(wrong(given, {})).toThrow(
+      `manager must be an object with connect, isValid, hasBroken, close (got ${shown})`,
+    )
+  expect(wrong({ connect: () => {} }, {})).toThrow('manager.isValid must be a function (got undefined)')
+  expect(wrong(fine, null)).toThrow(`layer must be an object with any of ${methods} (got null)`)
+  expect(wrong(fine, 'layer')).toThrow(`layer must be an object with any of ${methods} (got 'layer')`)
+  expect(wrong(fine, { close: true })).toThrow('layer.close must be a function (got true)')
   expect(wrong(fine, { onConnect: () => {} })).toThrow(
-    'onConnect is not one of the methods of a manager: known are connect, isValid, hasBroken, close, reset, isFatal',
+    `layer must have only methods of a manager: ${methods} (got 'onConnect')`,
   )
+})
+
+test('cancel, ref and unref pass through and can be wrapped, and so does share', async () => {
+  const calls: unknown[][] = []
+  const share = { depth: 1 }
+  const inner = Object.assign(new ScriptedManager(), {
+    cancel: (...given: unknown[]): void => void calls.push(['cancel', ...given]),
+    ref: (...given: unknown[]): void => void calls.push(['ref', ...given]),
+    unref: (...given: unknown[]): void => void calls.push(['unref', ...given]),
+    share,
+  }) as unknown as ConnectionManager<ScriptedConnection>
+  const manager = wrap(wrap(inner, {}), { unref: (next, given) => (calls.push(['layer']), next(given)) })
+  const connection = await manager.connect(context)
+  await manager.cancel?.(connection, context.signal)
+  manager.ref?.(connection)
+  manager.unref?.(connection)
+  expect(calls).toEqual([
+    ['cancel', connection, context.signal],
+    ['ref', connection],
+    ['layer'],
+    ['unref', connection],
+  ])
+  expect(manager.share).toBe(share)
+  const bare = wrap(new ScriptedManager(), {})
+  expect([bare.cancel, bare.ref, bare.unref, bare.share]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+    undefined,
+  ])
 })
 
 test('what the inner manager says of its server passes through', () => {

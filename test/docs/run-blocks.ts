@@ -1,16 +1,16 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { readFileSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
 import { expect } from 'vitest'
 
 export const ROOT: string = resolve(import.meta.dirname, '../..')
 /** The sub-paths of the package. */
-export const exports: Readonly<Record<string, string | { default: string }>> = (
+export const exports: Readonly<Record<string, string | { types: string }>> = (
   JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-    exports: Record<string, string | { default: string }>
+    exports: Record<string, string | { types: string }>
   }
 ).exports
 
@@ -36,38 +36,32 @@ export async function runBlocks(page: string, env: Record<string, string>): Prom
   return blocks.length
 }
 
-/** What the compiler says of the blocks of these pages. */
-export async function compileBlocks(pages: readonly string[]): Promise<string> {
+/** Runs one program on the sources instead of the build. Resolves with what it prints. */
+export async function runProgram(name: string, code: string, env: Record<string, string>): Promise<string> {
   const folder = await mkdtemp(join(ROOT, 'test/docs/run-'))
   try {
-    for (const page of pages) {
-      for (const [index, code] of (await blocksOf(page)).entries()) {
-        await writeFile(join(folder, `${basename(page, '.md')}-${index}.ts`), onSources(code))
-      }
-    }
-    const config = { extends: '../../../tsconfig.json', include: ['.'] }
-    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config))
-    const compiler = join(ROOT, 'node_modules/typescript/bin/tsc')
-    return await promisify(execFile)(process.execPath, [compiler, '-p', folder]).then(
-      () => '',
-      (error: { stdout: string }) => error.stdout,
-    )
+    const file = join(folder, `${name}.ts`)
+    await writeFile(file, onSources(code))
+    const options = { env: { ...process.env, ...env }, timeout: 30_000 }
+    return (await promisify(execFile)(process.execPath, [file], options)).stdout
   } finally {
     await rm(folder, { recursive: true })
   }
 }
 
-async function blocksOf(page: string): Promise<string[]> {
+/** The blocks of a page, or of the doc comments of a source, that are TypeScript. `all`: also those that are not run. */
+export async function blocksOf(page: string, which: 'all' | 'run' = 'run'): Promise<string[]> {
   const source = await readFile(join(ROOT, page), 'utf8')
   const text = page.endsWith('.ts') ? examplesOf(source) : source
-  return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code as string)
+  const fence = which === 'all' ? /```ts(?: no-run)?\n([\s\S]*?)```/g : /```ts\n([\s\S]*?)```/g
+  return [...text.matchAll(fence)].map(([, code]) => code as string)
 }
 
 /** The source of a sub-path. */
 export function sourceOf(subPath: string): string {
   const entry = exports[subPath]
   if (entry === undefined || typeof entry === 'string') throw new Error(`there is no ${subPath} of cenote`)
-  return entry.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')
+  return entry.types.replace('./dist/', 'src/').replace(/\.d\.ts$/, '.ts')
 }
 
 /** The same code, its imports of the package those of the sources, seen from two folders below `test`. */
@@ -77,10 +71,8 @@ export function onSources(code: string): string {
   })
 }
 
-// The examples of doc comments, as a page has them.
+// The code of doc comments, as a page has it.
 function examplesOf(source: string): string {
-  const examples = [...source.matchAll(/ \* @example\n((?: \*.*\n)+?) \*\//g)].map(
-    ([, lines]) => lines as string,
-  )
-  return examples.join('').replaceAll(/^ \* ?/gm, '')
+  const comments = [...source.matchAll(/^\/\*\*\n((?: \*.*\n)+?) \*\//gm)].map(([, lines]) => lines as string)
+  return comments.join('').replaceAll(/^ \* ?/gm, '')
 }

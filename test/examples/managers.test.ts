@@ -16,6 +16,15 @@ test.skipIf(url === '')('examples/pg.ts', async () => {
   ])
 })
 
+test.skipIf(url === '')('examples/share.ts', async () => {
+  expect(await runExample('share.ts', url)).toEqual([
+    '50 answers over 1 connection',
+    'ShareRefusedError',
+    'CONNECTION_LOST 57P01',
+    'answer 42',
+  ])
+})
+
 test('examples/net.ts', async () => {
   expect(await runExample('net.ts')).toEqual(['HELLO', 'HELLO HELLO', '2 sockets open'])
 })
@@ -27,6 +36,14 @@ test('examples/sqlite.ts', async () => {
   } finally {
     await rm(folder, { recursive: true })
   }
+})
+
+test.skipIf(url === '')('examples/group.ts', async () => {
+  expect(await runExample('group.ts', url)).toEqual([
+    'key tenant-11 waits for a slot: 2 of 4 in use by 2 keys, tenant-11 is tenth',
+    '12 tenants, each served 5 times',
+    'at most 4 connections',
+  ])
 })
 
 test.skipIf(url === '')('examples/fleet.ts', async () => {

@@ -3,7 +3,14 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
+import manifest from '../../package.json' with { type: 'json' }
+
 const ROOT = resolve(import.meta.dirname, '../..')
+
+function sourceOf(subPath: string): string {
+  const { types } = manifest.exports[subPath as '.']
+  return types.replace('./dist/', 'src/').replace('.d.ts', '.ts')
+}
 
 /** The lines that an example prints with these arguments, on the sources instead of the build. */
 export async function runExample(example: string, ...args: string[]): Promise<string[]> {
@@ -13,10 +20,7 @@ export async function runExample(example: string, ...args: string[]): Promise<st
     const file = join(folder, example)
     await writeFile(
       file,
-      code
-        .replaceAll("'cenote'", "'../../../src/index.ts'")
-        .replaceAll("'cenote/fleet'", "'../../../src/fleet/index.ts'")
-        .replaceAll(/'cenote\/(\w+)'/g, "'../../../src/managers/$1.ts'"),
+      code.replaceAll(/'cenote(\/\w+)?'/g, (_, subPath = '') => `'../../../${sourceOf(`.${subPath}`)}'`),
     )
     const { stdout } = await promisify(execFile)(process.execPath, [file, ...args], { timeout: 15_000 })
     return stdout.trim().split('\n')

@@ -43,18 +43,18 @@ const fleets = fc
   })
 const total = (values: Iterable<number>): number => [...values].reduce((sum, each) => sum + each, 0)
 
-test('each has its floor, who could use more gets it, and what nobody could use is spread', () => {
+test('each has its floor, who could use more gets it, and what no caller could use is spread', () => {
   expect(shares(12, [member('a'), member('b', { demand: 8 }), member('c')])).toEqual([2, 8, 2])
   expect(shares(10, [member('a', { demand: 20 }), member('b', { demand: 3 })])).toEqual([7, 3])
   expect(shares(9, [member('a', { demand: 20 }), member('b', { demand: 20, weight: 2 })])).toEqual([3, 6])
   expect(shares(10, [member('a', { floor: 6 }), member('b', { demand: 20 })])).toEqual([6, 4])
   expect(shares(10, [member('a', { share: 4, isAbsent: true }), member('b', { demand: 2 })])).toEqual([4, 6])
   expect(() => allocate(3, [member('a', { floor: 2 }), member('b', { floor: 2 })])).toThrow(
-    new RangeError('floors of 4 in all: allowed are 3, the budget'),
+    new RangeError('the sum of the floors must be at most the budget, 3 (got 4)'),
   )
 })
 
-test('a share that nobody else could use stays where it is', () => {
+test('a share that no other caller could use stays where it is', () => {
   expect(shares(20, [member('a', { share: 15, demand: 2 }), member('b', { share: 5, demand: 4 })])).toEqual([
     15, 5,
   ])
@@ -77,7 +77,7 @@ test('any fleet: the whole budget and no more, no floor is broken, whoever is ab
   )
 })
 
-test('any fleet: nobody is short while another has more than it could use and more than its floor', () => {
+test('any fleet: no caller is short while another has more than it could use and more than its floor', () => {
   fc.assert(
     fc.property(fleets, ({ members, budget }) => {
       const result = allocate(budget, members)

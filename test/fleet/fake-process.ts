@@ -6,7 +6,7 @@ import {
   type Membership,
 } from '../../src/fleet/index.ts'
 import type { Clock, Pool, TimerHandle } from '../../src/index.ts'
-import type { Random } from '../../sim/random.ts'
+import type { Random } from '../simulation/random.ts'
 import type { VirtualClock } from '../../src/testing/index.ts'
 
 /** What the processes of one simulated fleet have in common. */

@@ -194,7 +194,7 @@ test('with the store gone checkouts go on: for its lease with the share, then wi
   expect(errors.map(String)).toContain('Error: the store did not answer in 1000 ms')
 })
 
-test('while the store is gone it is asked once a beat, no more, and members do not come all at once', async () => {
+test('while the store is gone it is asked once a beat, no more, and members do not come all together', async () => {
   const clock = new VirtualClock(random(7), 50_000)
   const store = new MemoryStore({ clock })
   const network = new Network(store)
@@ -233,7 +233,7 @@ test('an answer that is lost gives nothing out twice', async () => {
   expect([wanting.length, ...sharesOf([a, b])]).toEqual([9, 9, 1])
 })
 
-test('each part of a surplus goes to those who are short as it comes back, and does not wait for the last of it', async () => {
+test('each part of a surplus goes to those who are short as it is returned, and does not wait for the last of it', async () => {
   const { clock, a, b, held } = await two(30)
   await clock.advance(3 * BEAT)
   expect(sharesOf([a, b])).toEqual([9, 1])
@@ -312,7 +312,7 @@ test('a beat that was on its way when its lease ended does not take back what ot
   expect(sharesOf([a, b])).toEqual([5, 5])
 })
 
-test('a process that dies gives its share back when its lease ends, but for its floor, which is kept for ten leases', async () => {
+test('a process that dies gives its share back when its lease ends, except for its floor, which is kept for ten leases', async () => {
   const { clock, store, begin } = world(10)
   const a = await begin()
   // One that beats no more: a kill -9.
@@ -405,7 +405,7 @@ async function joinElsewhere(clock: VirtualClock, store: FleetStore): Promise<Me
   return await joining
 }
 
-test('leave gives all back; so does closing the pool', async () => {
+test('leave releases all; so does closing the pool', async () => {
   const { clock, begin } = world(10)
   const a = await begin()
   const b = await begin()
@@ -427,7 +427,7 @@ test('leave gives all back; so does closing the pool', async () => {
   await leaving
 })
 
-test('leaving while the pool closes waits for what is still leased, for one lease at the most', async () => {
+test('leaving while the pool closes waits for what is still leased, for one lease at most', async () => {
   const { clock, begin } = world(10)
   const a = await begin()
   const b = await begin()
@@ -457,7 +457,7 @@ test('a pool is in one fleet at a time', async () => {
   await expect(again()).rejects.toMatchObject({
     name: 'PoolOptionsError',
     option: 'pool',
-    message: expect.stringMatching(/is a member of a fleet: allowed is one that is in none$/),
+    message: expect.stringMatching(/^pool must be a member of no other fleet/),
   })
   await a.membership.leave()
   const joining = again()
@@ -542,30 +542,124 @@ test('bad input: options by name, and what the fleet has instead', async () => {
       (error: Error) => `${error.name} ${error.message}`,
     )
   expect(await refused({ store: {} })).toBe(
-    'PoolOptionsError store is {}: allowed is a MemoryStore, RedisStore or PostgresStore, or an object with beat and leave',
+    'PoolOptionsError store must be a MemoryStore, RedisStore or PostgresStore, or an object with beat and leave (got {})',
   )
-  expect(await refused({ budget: 0 })).toBe('PoolOptionsError budget is 0: allowed is a whole number >= 1')
+  expect(await refused({ budget: 0 })).toBe('PoolOptionsError budget must be an integer >= 1 (got 0)')
   expect(await refused({ budget: undefined })).toBe(
-    'PoolOptionsError budget is missing: allowed is a whole number >= 1',
+    'PoolOptionsError budget must be an integer >= 1 (got undefined)',
   )
   expect(await refused({ floor: 11 })).toBe(
-    'PoolOptionsError floor is 11: allowed is a whole number from 1 to budget (10)',
+    'PoolOptionsError floor must be an integer from 1 to budget (10) (got 11)',
   )
-  expect(await refused({ weight: -1 })).toBe('PoolOptionsError weight is -1: allowed is a finite number > 0')
+  expect(await refused({ weight: -1 })).toBe('PoolOptionsError weight must be a finite number > 0 (got -1)')
   expect(await refused({ floors: 1 })).toMatch(
-    /^PoolOptionsError floors is not one of the options of joinFleet: did you mean floor\?/,
+    /^PoolOptionsError floors must be one of the options of joinFleet: did you mean floor\?/,
   )
   await begin({ floor: 4 })
   expect(await refused({ budget: 12 })).toBe(
-    "FleetError budget is 12: allowed is 10, as all members of the fleet 'default' have it; to change it let all of them leave, or name another fleet",
-  )
-  expect(await refused({ floor: 7 })).toBe(
-    "FleetError floor is 7: allowed is at most 6, as the floors of the fleet 'default' add up to 4 of its budget of 10",
+    "FleetError budget must be 10, as for all members of the fleet 'default' (got 12). To change it, let all of them leave, or name another fleet",
   )
   const old = new Network(store)
   old.beat = (fleet, beat) => store.beat(fleet, { ...beat, protocol: 0 })
-  expect(await refused({ store: old })).toMatch(/^FleetError protocol is 1: allowed is 1, which/)
+  expect(await refused({ store: old })).toMatch(/^FleetError protocol must be 1, .* \(got 1\)/)
 })
+
+test('a floor that does not fit waits for three leases, and then the error names the floors', async () => {
+  const { clock, begin } = world(10)
+  await begin({ floor: 4 })
+  const startedAt = clock.now()
+  const joining = begin({ floor: 7 }).catch((error: FleetError) => `${error.code} ${error.message}`)
+  await clock.advance(2.9 * LEASE)
+  expect(await isSettled(joining)).toBe(false)
+  expect(await joining).toBe(
+    "FLEET_FLOORS floor must be at most 6 (got 7): the other floors of the fleet 'default' add up to 4 of its budget of 10",
+  )
+  expect(clock.now() - startedAt).toBeLessThan(3 * LEASE + 4 * BEAT)
+})
+
+test('a replacement waits for the floor of the member that left, and of the one that was killed, within its time', async () => {
+  const { clock, store, begin } = world(10)
+  await begin({ floor: 4 })
+  const old = await begin({ floor: 6 })
+  let replacing = begin({ floor: 6 })
+  await clock.advance(BEAT)
+  await old.pool.close()
+  const { network } = await replacing
+  // Killed: its beats end, and nothing says goodbye.
+  network.mode = 'hangs'
+  network.leave = () => new Promise(() => {})
+  const killedAt = clock.now()
+  replacing = begin({ floor: 6 })
+  const replacement = await replacing
+  expect(replacement.membership.share).toBeGreaterThanOrEqual(6)
+  expect(clock.now() - killedAt).toBeLessThan(2.5 * LEASE)
+  expect(await store.beat('default', { ...(network.beats.at(-1) as Beat), sequence: 1e9 })).toEqual({
+    refused: 'floors',
+    instead: 10,
+  })
+})
+
+test('a crash loop of one process a second is never shut out', async () => {
+  const { clock, begin } = world(14)
+  await begin()
+  for (let n = 0; n < 40; n++) {
+    const startedAt = clock.now()
+    const { membership, network } = await begin()
+    expect(membership.share).toBeGreaterThanOrEqual(1)
+    expect(clock.now() - startedAt).toBeLessThan(3 * LEASE)
+    network.mode = 'hangs'
+    await clock.advance(1_000)
+  }
+})
+
+test('a resize by the program is undone at the next tick, to more and to less; a change of minIdle stays', async () => {
+  const { clock, begin } = world(10)
+  const a = await begin()
+  const b = await begin()
+  await hold(a, 30)
+  await clock.advance(3 * BEAT)
+  expect(sharesOf([a, b])).toEqual([9, 1])
+  for (const maxSize of [60, 1]) {
+    void a.pool.resize({ maxSize })
+    await clock.advance(BEAT / 5)
+    expect(a.pool.state().maxSize).toBe(9)
+  }
+  for (let n = 0; n < 20; n++) {
+    await clock.advance(BEAT / 5)
+    expect(sharesOf([a, b]).reduce((x, y) => x + y)).toBeLessThanOrEqual(10)
+  }
+  void b.pool.resize({ minIdle: 1 })
+  await clock.advance(3 * BEAT)
+  expect(b.pool.state()).toMatchObject({ maxSize: 1, minIdle: 1 })
+})
+
+test.each([0, 0.25, 0.5, 0.75])(
+  'with a store that takes 200 ms a starving member is served within two beats and the round trips (phase %s)',
+  async (phase) => {
+    const { clock, begin, store } = world(20)
+    const slow = async <T>(answer: () => Promise<T>): Promise<T> => {
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, 100))
+      const given = await answer()
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, 100))
+      return given
+    }
+    const network: FleetStore = {
+      beat: (fleet, beat) => slow(() => store.beat(fleet, beat)),
+      leave: (fleet, id) => slow(() => store.leave(fleet, id)),
+    }
+    const a = await begin({ store: network })
+    const b = await begin({ store: network })
+    await clock.advance((5 + phase) * BEAT)
+    const rich = a.membership.share > b.membership.share ? [a, b] : [b, a]
+    const starving = rich[1] as Process
+    const startedAt = clock.now()
+    const leases = await hold(starving, 15)
+    while (leases.length < 15 && clock.now() - startedAt < 6 * BEAT) await clock.advance(BEAT / 20)
+    expect(leases).toHaveLength(15)
+    // Its beat, the beat of the rich one, that of the surplus that is closed, and its own again.
+    expect(clock.now() - startedAt).toBeLessThanOrEqual(2 * BEAT + 4 * 200)
+  },
+)
 
 test('a store that cannot be reached, and a fleet without room, are told after three leases', async () => {
   const clock = new VirtualClock()

@@ -7,18 +7,22 @@ import pg from 'pg'
 import { createClient, createCluster } from 'redis'
 import { afterAll, describe, expect, inject, test } from 'vitest'
 
-import { startRedis } from '../../servers/redis.ts'
+import { startRedis } from '../servers/redis.ts'
 import {
   applyBeat,
   type Beat,
   type BeatAnswer,
   type FleetStore,
+  joinFleet,
   MemoryStore,
   PostgresStore,
   RedisStore,
   type Roster,
 } from '../../src/fleet/index.ts'
+import { Pool } from '../../src/index.ts'
+import { ScriptedManager } from '../../src/testing/index.ts'
 
+const hasRedis = process.env['CI'] === 'true' || spawnSync('redis-server', ['--version']).status === 0
 const redisUrl = inject('redisUrl')
 const postgresUrl = inject('postgresUrl')
 const run = `test-${process.pid}-${Date.now()}`
@@ -69,6 +73,7 @@ const candidates: Candidate[] = [
       const pool = new pg.Pool({ connectionString: postgresUrl, max: 5 })
       const table = `cenote_fleets_test_${process.pid}`
       ends.push(async () => {
+        await pool.query(`drop function if exists ${table}_beat_1`)
         await pool.query(`drop table if exists ${table}`)
         await pool.end()
       })
@@ -108,7 +113,7 @@ describe.each(candidates)('$name', ({ name, isThere, isDurable, make }) => {
     return fleet
   }
 
-  test.skipIf(!isThere)('no more is given out than is free, and what was given back is free', async () => {
+  test.skipIf(!isThere)('no more is given out than is free, and what was released is free', async () => {
     const it = await store()
     const fleet = await open()
     expect(shareOf(await it.beat(fleet, beatOf('a', { wanted: 7 })))).toBe(7)
@@ -152,7 +157,7 @@ describe.each(candidates)('$name', ({ name, isThere, isDurable, make }) => {
   )
 
   test.skipIf(!isThere)(
-    'another budget, another protocol and too many floors are refused, and nothing is changed',
+    'another budget, another protocol and too many floors are rejected, and nothing is changed',
     async () => {
       const it = await store()
       const fleet = await open()
@@ -178,11 +183,14 @@ describe.each(candidates)('$name', ({ name, isThere, isDurable, make }) => {
   })
 
   test.skipIf(!isThere)(
-    'after its lease a member has its floor, for ten leases; what it holds when it comes back is a fact',
+    'after its lease a member has its floor, for ten leases; what it holds when it is returned is a fact',
     async () => {
       const it = await store()
       const fleet = await open()
       await it.beat(fleet, beatOf('a', { wanted: 8, floor: 2, leaseMs: 40 }))
+      await later(60)
+      // No member was heard for a lease: first the roster is closed, and each tells what it has.
+      expect(shareOf(await it.beat(fleet, beatOf('b', { wanted: 9 })))).toBe(0)
       await later(60)
       const answer = await it.beat(fleet, beatOf('b', { wanted: 9 }))
       expect(answer).toMatchObject({ share: 8 })
@@ -217,6 +225,44 @@ describe.each(candidates)('$name', ({ name, isThere, isDurable, make }) => {
       expect(shareOf(await it.beat(fleet, beatOf('b', { wanted: 8, held: 6, leaseMs: 9_000 })))).toBe(6)
       await later(320)
       expect(shareOf(await it.beat(fleet, beatOf('a', { wanted: 5, leaseMs: 300 })))).toBe(4)
+    },
+  )
+
+  test.skipIf(!isThere)(
+    'a roster whose members have all expired is closed for one lease: nothing is given out twice',
+    async () => {
+      const it = await store()
+      const fleet = await open()
+      await it.beat(fleet, beatOf('a', { wanted: 6, leaseMs: 200 }))
+      await it.beat(fleet, beatOf('b', { wanted: 4, leaseMs: 200 }))
+      await later(250)
+      // They are alive: the store stood still, or its clock went ahead.
+      expect(shareOf(await it.beat(fleet, beatOf('c', { wanted: 4, leaseMs: 200 })))).toBe(0)
+      expect(shareOf(await it.beat(fleet, beatOf('b', { wanted: 9, held: 4, leaseMs: 9_000 })))).toBe(4)
+      expect(shareOf(await it.beat(fleet, beatOf('a', { wanted: 9, held: 6, leaseMs: 9_000 })))).toBe(6)
+      await later(220)
+      expect(shareOf(await it.beat(fleet, beatOf('c', { wanted: 4, leaseMs: 9_000 })))).toBe(0)
+      expect(shareOf(await it.beat(fleet, beatOf('a', { wanted: 1, held: 1, leaseMs: 9_000 })))).toBe(1)
+      expect(shareOf(await it.beat(fleet, beatOf('c', { wanted: 4, leaseMs: 9_000 })))).toBe(4)
+    },
+  )
+
+  test.skipIf(!isThere)(
+    'the floor of an absent member goes to a new one after a lease more, when it is needed',
+    async () => {
+      const it = await store()
+      const fleet = await open()
+      const stays = () => it.beat(fleet, beatOf('stays', { floor: 4, wanted: 4, held: 4 }))
+      await it.beat(fleet, beatOf('dead', { floor: 6, wanted: 6, leaseMs: 100 }))
+      await stays()
+      const fresh = () => it.beat(fleet, beatOf('fresh', { floor: 6, wanted: 6 }))
+      expect(await fresh()).toEqual({ refused: 'floors', instead: 10 })
+      await later(120)
+      await stays()
+      expect(await fresh()).toEqual({ refused: 'floors', instead: 10 })
+      await later(120)
+      await stays()
+      expect(shareOf(await fresh())).toBe(6)
     },
   )
 
@@ -276,8 +322,117 @@ function sorted(answer: BeatAnswer): unknown {
   return { ...answer, members: answer.members.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }
 }
 
+test.skipIf(postgresUrl === '')(
+  'PostgresStore: a table that is dropped is created again, and so is the function',
+  async () => {
+    const pool = new pg.Pool({ connectionString: postgresUrl, max: 3 })
+    const table = `cenote_fleets_dropped_${process.pid}`
+    ends.push(async () => {
+      await pool.query(`drop function if exists ${table}_beat_1`)
+      await pool.query(`drop table if exists ${table}`)
+      await pool.end()
+    })
+    const it = new PostgresStore(pool, { table })
+    for (const drop of ['select', `drop table ${table}`, `drop function ${table}_beat_1`]) {
+      await pool.query(drop)
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, n) =>
+          new PostgresStore(pool, { table }).beat('x', beatOf(`m${n}`, { floor: 0 })),
+        ),
+      )
+      expect(answers.map(shareOf).reduce((sum, each) => sum + each, 0)).toBe(10)
+    }
+    await pool.query(`drop table ${table}`)
+    await it.leave('x', 'm0')
+  },
+)
+
+test.skipIf(postgresUrl === '')(
+  'PostgresStore: 500 members that join within a second are members within ten',
+  async () => {
+    const queries = new pg.Pool({ connectionString: postgresUrl, max: 4 })
+    const table = `cenote_fleets_many_${process.pid}`
+    const store = new PostgresStore(queries, { table })
+    const pools = Array.from({ length: 500 }, (_, n) => new Pool(new ScriptedManager(), { name: `p${n}` }))
+    ends.push(async () => {
+      await Promise.all(pools.map((pool) => pool.close()))
+      await queries.query(`drop function if exists ${table}_beat_1`)
+      await queries.query(`drop table if exists ${table}`)
+      await queries.end()
+    })
+    const startedAt = performance.now()
+    const members = await Promise.all(
+      pools.map(async (pool, n) => {
+        await later(2 * n)
+        return await joinFleet(pool, { store, budget: 1_000 })
+      }),
+    )
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
+    // And they stay, for longer than a lease.
+    await later(6_000)
+    expect(members.filter(({ isConnected }) => isConnected)).toHaveLength(500)
+    expect(members.reduce((sum, { share }) => sum + share, 0)).toBeLessThanOrEqual(1_000)
+  },
+  60_000,
+)
+
+test('PostgresStore: a beat that is abandoned before its turn is not sent', async () => {
+  const sent: string[][] = []
+  const gates: (() => void)[] = []
+  const queries = {
+    query: async (_text: string, [, beats]: unknown[] = []) => {
+      const ids = (JSON.parse(String(beats)) as Beat[]).map(({ id }) => id)
+      sent.push(ids)
+      await new Promise<void>((resolve) => gates.push(resolve))
+      const answers = ids.map(() => ({ share: 1, fits: true }))
+      return { rows: [{ answer: { answers, ids: ['a'], numbers: '1 1 0 1 0' } }] }
+    },
+  }
+  const it = new PostgresStore(queries)
+  const controller = new AbortController()
+  const beats = ['a', 'b', 'c', 'd'].map((id) =>
+    it.beat('x', beatOf(id), id === 'c' ? controller.signal : undefined),
+  )
+  controller.abort(new Error('too late'))
+  await expect(beats[2]).rejects.toThrow('too late')
+  while (sent.flat().length < 3) {
+    gates.shift()?.()
+    await later(1)
+  }
+  for (const open of gates) open()
+  await Promise.all([beats[0], beats[1], beats[3]])
+  expect(sent).toEqual([['a'], ['b'], ['d']])
+})
+
+// A server of its own, restarted from what it had on disk: its members have other shares by now.
+test.skipIf(!hasRedis)(
+  'RedisStore: after a restart from an old snapshot nothing is given out for one lease',
+  async () => {
+    const server = await startRedis()
+    ends.push(() => server.destroy())
+    const client = createClient({ url: server.url, socket: { reconnectStrategy: 20 } })
+    client.on('error', () => {})
+    await client.connect()
+    ends.push(() => client.destroy())
+    const it = new RedisStore(client)
+    const leaseMs = 1_000
+    await it.beat('x', beatOf('a', { leaseMs: 20 }))
+    await later(25)
+    expect(shareOf(await it.beat('x', beatOf('a', { wanted: 3, leaseMs })))).toBe(3)
+    await it.beat('x', beatOf('b', { wanted: 1, leaseMs }))
+    await client.sendCommand(['SAVE'])
+    expect(shareOf(await it.beat('x', beatOf('b', { wanted: 7, held: 1, leaseMs })))).toBe(7)
+    await server.stop()
+    await server.start()
+    await expect.poll(async () => await client.ping().catch(() => '')).toBe('PONG')
+    // The snapshot is young: no lease has ended by it. Only the server is another one.
+    expect(shareOf(await it.beat('x', beatOf('a', { wanted: 9, held: 3, leaseMs })))).toBe(3)
+    expect(shareOf(await it.beat('x', beatOf('b', { wanted: 9, held: 7, leaseMs })))).toBe(7)
+  },
+  30_000,
+)
+
 // A cluster of its own: the installed Redis.
-const hasRedis = process.env['CI'] === 'true' || spawnSync('redis-server', ['--version']).status === 0
 test.skipIf(!hasRedis)('RedisStore on a cluster, with both clients: a fleet is in one slot', async () => {
   const server = await startRedis({
     flags: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'],
@@ -307,11 +462,11 @@ test.skipIf(!hasRedis)('RedisStore on a cluster, with both clients: a fleet is i
 })
 
 test('arguments that are wrong are named', () => {
-  expect(() => new RedisStore({} as never)).toThrow('client is {}: allowed is a client of redis or ioredis')
+  expect(() => new RedisStore({} as never)).toThrow('client must be a client of redis or ioredis (got {})')
   expect(() => new PostgresStore({} as never)).toThrow(
-    'queries is {}: allowed is an object with query(text, values)',
+    'queries must be an object with query(text, values) (got {})',
   )
   expect(() => new PostgresStore({ query: () => Promise.reject() }, { table: 'x; drop table y' })).toThrow(
-    "table is 'x; drop table y': allowed is a name of letters, digits and _, with or without its schema",
+    "table must be a name of at most 55 letters, digits and _, with or without its schema (got 'x; drop table y')",
   )
 })

@@ -11,8 +11,8 @@ import { createPool } from '../../src/compat/mysql2.ts'
 import { Pool as PgPool } from '../../src/compat/pg-pool.ts'
 import { isPoolError, Pool } from '../../src/index.ts'
 import { MysqlPoolDialect, PostgresPoolDialect } from '../../src/kysely/index.ts'
-import { Mysql2Manager } from '../../src/managers/mysql2.ts'
-import { PgManager } from '../../src/managers/pg.ts'
+import { Mysql2Manager } from '../../src/managers/mysql/mysql2.ts'
+import { PgManager } from '../../src/managers/pg/pg.ts'
 import { describeHost, type Host } from './host.ts'
 
 type Db = Kysely<Record<string, never>>

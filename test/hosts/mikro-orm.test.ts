@@ -7,7 +7,7 @@ import { expect, inject, test } from 'vitest'
 import { Pool as PgPool } from '../../src/compat/pg-pool.ts'
 import { isPoolError, Pool } from '../../src/index.ts'
 import { PostgresPoolDialect } from '../../src/kysely/index.ts'
-import { PgManager } from '../../src/managers/pg.ts'
+import { PgManager } from '../../src/managers/pg/pg.ts'
 import { describeHost, execute, type Host, type Runner } from './host.ts'
 
 const Thing = defineEntity({ name: 'Thing', properties: { id: p.integer().primary() } })

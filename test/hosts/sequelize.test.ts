@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 
 import { ConnectionAcquireTimeoutError, Sequelize, type Transaction } from 'sequelize'
 
-import { Pool, type SequelizePoolOptions } from '../../src/compat/sequelize-pool.ts'
+import { Pool, type FactoryOptions } from '../../src/compat/sequelize-pool.ts'
 import { describeHost, type Runner } from './host.ts'
 
 // Sequelize's own copy of sequelize-pool, whose error it tests for.
@@ -22,7 +22,7 @@ describeHost('Sequelize mysql', {
   open: (url, { max, timeoutMs }) => {
     const sequelize = new Sequelize(url, { dialect: 'mysql', logging: false, pool: { max } })
     const manager = sequelize.connectionManager as unknown as Manager
-    const options: SequelizePoolOptions<object> = {
+    const options: FactoryOptions<object> = {
       create: () => manager._connect(manager.config),
       destroy: (connection) => manager._disconnect(connection),
       validate: manager.config.pool.validate,

@@ -26,7 +26,7 @@ test('a ring keeps the last ones in their order', () => {
   expect([...ring]).toEqual([3, 4, 5])
 })
 
-test('a lane is used again when its connection has gone, so there are no more than there were at once', () => {
+test('a lane is used again when its connection has gone, so there are no more than there were concurrently', () => {
   const lanes = new Lanes()
   expect(lanes.tick([doing(1, 'idle'), doing(2, 'opening'), doing(3, 'closing')], 250)).toEqual({
     lanes: 'aox',
@@ -75,7 +75,7 @@ test('five minutes are remembered and no more, and failures and leaks are bounde
   for (let tick = 1; tick <= ticks; tick++) {
     recording.connectFailed(`Error ${tick}`, tick)
     recording.leaked({ at: tick, connection: 1, heldMs: 1, stack: 'here' })
-    recording.tick(tick * TICK_MS, tick * TICK_MS, () => undefined)
+    recording.tick(tick * TICK_MS, tick * TICK_MS, () => undefined, true)
   }
   const frames = recording.history()
   expect(frames).toHaveLength(KEEP_MS / TICK_MS)

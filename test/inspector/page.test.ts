@@ -1,11 +1,13 @@
+import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
+import { get } from 'node:http'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
-import { Random } from '../../sim/random.ts'
+import { Random } from '../simulation/random.ts'
 import { joinFleet, MemoryStore } from '../../src/fleet/index.ts'
 import { Pool, type PoolOptions } from '../../src/index.ts'
 import { inspect } from '../../src/inspector/index.ts'
@@ -195,9 +197,7 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     await expect
       .poll(() => line('orders'))
       .toEqual([expect.stringMatching(/^orders-\w+ \(this one\)\t\d+\t0\t1$/)])
-    await expect
-      .poll(() => line('gone'))
-      .toEqual([expect.stringMatching(/^gone-\w+ \(not heard of\)\t3\t0\t3$/)])
+    await expect.poll(() => line('gone')).toEqual([expect.stringMatching(/^gone-\w+ \(absent\)\t3\t0\t3$/)])
     expect(await line('reports')).toHaveLength(1)
   })
 
@@ -326,6 +326,26 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     await inPage(page, "document.querySelector('#lanes').scrollTop = 1e6")
     expect(await inPage(page, "document.querySelector('#lanes').scrollTop")).toBeGreaterThan(1_000)
   })
+
+  test('the time without a page is a gap or rare frames, never zeros; 300 pools load, and the newest page replaces the oldest', async () => {
+    const pools = Array.from({ length: 300 }, (_, n) => poolOf({ name: `p${n}`, maxSize: 4 }).pool)
+    await Promise.all(pools.map(async (pool) => (await pool.acquire()).release()))
+    const inspector = await show(...pools)
+    const page = await open(inspector.url)
+    expect(await page.locator('#pools input').count()).toBe(300)
+    await expect.poll(() => page.locator('#rate').getAttribute('data-points').then(Number)).toBeGreaterThan(3)
+    await expect.poll(() => tile(page, 'p99').textContent()).toBe('0 ms')
+    await page.keyboard.press('Home')
+    // The frame from before the page was open: waits were not sampled then.
+    await expect.poll(() => tile(page, 'p99').textContent()).toBe('–')
+    expect(await tile(page, 'maxSize').textContent()).toBe('4')
+    for (let n = 0; n < 16; n++) {
+      const asked = get(`${inspector.url}events`)
+      cleanups.push(() => asked.destroy())
+      await once(asked, 'response')
+    }
+    await expect.poll(() => page.locator('#link').textContent()).toMatch(/^too many pages are open/)
+  }, 40_000)
 
   test('in light and dark, on a wide screen and on a phone nothing is cut off; pictures for the documentation', async () => {
     const { pool, manager } = poolOf({ name: 'orders', maxSize: 10, leakThresholdMs: 2_000 })

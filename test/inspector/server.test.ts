@@ -1,12 +1,16 @@
+import { hasSubscribers } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { get, type IncomingMessage, request, type RequestOptions } from 'node:http'
+import { get, type IncomingMessage, request, type RequestOptions, type ServerResponse } from 'node:http'
 import { networkInterfaces } from 'node:os'
+import { Writable } from 'node:stream'
 
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 
 import { Pool } from '../../src/index.ts'
 import { inspect, type InspectOptions } from '../../src/inspector/index.ts'
-import type { Hello, Tick } from '../../src/inspector/protocol.ts'
+import type { Hello, History, Tick } from '../../src/inspector/protocol.ts'
+import { Recorder } from '../../src/inspector/recorder.ts'
+import { Stream } from '../../src/inspector/stream.ts'
 import { ScriptedManager } from '../../src/testing/index.ts'
 
 const cleanups: (() => unknown)[] = []
@@ -98,7 +102,7 @@ test('every answer forbids other sources, frames, sniffing and keeping', async (
   }
 })
 
-test('it only shows: any other method than GET and HEAD is refused', async () => {
+test('it only shows: any other method than GET and HEAD is rejected', async () => {
   const { port } = await start()
   for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
     const { status, headers } = await ask(port, '/', { method })
@@ -107,7 +111,7 @@ test('it only shows: any other method than GET and HEAD is refused', async () =>
   expect(await ask(port, '/', { method: 'HEAD' })).toMatchObject({ status: 200, body: '' })
 })
 
-test('a name that another site had resolve to this machine is refused, numbers and its own names are not', async () => {
+test('a name that another site had resolve to this machine is rejected, numbers and its own names are not', async () => {
   const { port } = await start({ allowedHosts: ['pools.internal'] })
   const status = async (host: string) => (await ask(port, '/', { headers: { host } })).status
   expect(await status('evil.example')).toBe(421)
@@ -152,7 +156,7 @@ test('with a token nothing is shown without it; the address sets a cookie and lo
   expect(cookie).toMatch(/; HttpOnly; SameSite=Strict; Path=\/$/)
   const headers = { cookie: `other=1; ${String(cookie).split(';')[0]}` }
   expect((await ask(port, '/', { headers })).status).toBe(200)
-  expect((await ask(port, '/', { headers: { cookie: 'cenote-inspector=wrong' } })).status).toBe(401)
+  expect((await ask(port, '/', { headers: { cookie: `cenote-inspector-${port}=wrong` } })).status).toBe(401)
 })
 
 test('bound to more than this machine it asks for a token of its own', async () => {
@@ -167,32 +171,55 @@ test('bound to more than this machine it asks for a token of its own', async () 
   expect((await ask(port, `/?token=${token}`, { headers: { host: address } })).status).toBe(303)
 })
 
-test('the stream begins with all that is remembered and goes on with one frame of each pool a tick', async () => {
+test('the stream begins with the pools, goes on with what is remembered of each, and then with one frame of each pool a tick', async () => {
   const { pool, manager } = poolOf()
   manager.always.connect = 'ok'
   const { port } = await start({ pools: [pool] })
   const lease = await pool.acquire()
   const stream = messages(port)
-  const hello = (await stream.next()).value as { event: string; data: Hello }
+  const next = async () => (await stream.next()).value as { event: string; data: unknown }
+  const hello = (await next()) as { event: string; data: Hello }
   expect(hello.event).toBe('hello')
   expect(hello.data.pools.map(({ card }) => card.name)).toEqual(['orders'])
   expect(hello.data.pools[0]?.card.options).toMatchObject({ maxSize: '10', acquireTimeoutMs: '30,000' })
+  const history = (await next()) as { event: string; data: History }
+  expect(history.event).toBe('history')
+  // It was read when the page was opened; before that waits were not sampled.
+  expect(history.data.frames).toMatchObject([{ inUse: 1, ids: [1] }])
+  expect(history.data.frames[0]?.waits).toBeUndefined()
   const frames: Tick['pools'][number]['frame'][] = []
   while (frames.length < 3) {
-    const { data } = (await stream.next()).value as { data: Tick }
+    const { data } = (await next()) as { data: Tick }
     frames.push(...data.pools.map(({ frame }) => frame))
   }
   expect(frames.at(-1)).toMatchObject({
     inUse: 1,
     idle: 0,
     waiting: 0,
+    ids: [1],
+    waits: { max: 0 },
     lanes: expect.stringMatching(/^[A-J]$/),
   })
   lease.release()
-  const after = (await stream.next()).value as { data: Tick }
+  const after = (await next()) as { data: Tick }
   expect(after.data.pools[0]?.frame).toMatchObject({ inUse: 0, idle: 1 })
-  const again = (await messages(port).next()).value as { data: Hello }
-  expect(again.data.pools[0]?.frames.length).toBeGreaterThanOrEqual(4)
+  const later = messages(port)
+  await later.next()
+  const again = (await later.next()).value as { data: History }
+  expect(again.data.frames.length).toBeGreaterThanOrEqual(5)
+})
+
+test('while no page is open, checkouts have no subscriber; with the first page they have, until the last is closed', async () => {
+  const { pool } = poolOf()
+  const { port } = await start({ pools: [pool] })
+  const channels = ['cenote:acquire', 'cenote:release', 'tracing:cenote:acquire:start']
+  const watched = () => channels.map((name) => hasSubscribers(name))
+  expect(watched()).toEqual([false, false, false])
+  const asked = get({ host: '127.0.0.1', port, path: '/events', agent: false })
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
+  expect(watched()).toEqual([true, true, true])
+  response.destroy()
+  await expect.poll(watched).toEqual([false, false, false])
 })
 
 test('without pools it shows every pool of the process, also those made later, until they are closed', async () => {
@@ -224,10 +251,114 @@ test('it tells no credential: what the page is sent holds options by name, no fu
   expect(text).not.toContain('hunter2')
 })
 
-test('so many pages may watch and no more', async () => {
+test('streams are bounded: a new page takes the place of the oldest one, also of readers that never read', async () => {
   const { port } = await start()
-  for (let page = 0; page < 16; page++) expect((await messages(port).next()).done).toBe(false)
-  expect(await ask(port, '/events')).toMatchObject({ status: 503, body: expect.stringContaining('16 pages') })
+  const oldest = messages(port)
+  await oldest.next()
+  for (let silent = 0; silent < 40; silent++) {
+    const asked = get({ host: '127.0.0.1', port, path: '/events', agent: false })
+    cleanups.push(() => asked.destroy())
+    await once(asked, 'response')
+  }
+  const page = messages(port)
+  expect((await page.next()).value).toMatchObject({ event: 'hello' })
+  const told: string[] = []
+  for await (const { event } of oldest) told.push(event)
+  expect(told.at(-1)).toBe('replaced')
+  expect(await ask(port, '/')).toMatchObject({ status: 200 })
+})
+
+test('a reader that takes nothing costs one message, misses ticks, and gets the cards again when it goes on', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  cleanups.push(() => vi.useRealTimers())
+  const { written, response, read } = stuckReader()
+  const stream = new Stream(response, { hello: () => 'cards', history: () => ['h1', 'h2'].values() })
+  for (let tick = 0; tick < 100; tick++) stream.offer(`data: "t${tick}"\n\n`)
+  await turn()
+  expect(written).toHaveLength(1)
+  expect(response.writableLength).toBeLessThan(100)
+  for (let message = 0; message < 4; message++) {
+    read()
+    await turn()
+  }
+  expect(written.map((text) => text.match(/^data: .*$/gm)?.join())).toEqual([
+    'data: "cards"',
+    'data: "h1"',
+    'data: "cards",data: "t99"',
+    'data: "h2"',
+  ])
+  stream.offer('data: "t100"\n\n')
+  await turn()
+  // Half a minute without a byte taken: it has gone.
+  vi.advanceTimersByTime(29_000)
+  expect(response.destroyed).toBe(false)
+  vi.advanceTimersByTime(2_000)
+  expect(response.destroyed).toBe(true)
+})
+
+// A response whose reader takes a message only when told.
+function stuckReader() {
+  const written: string[] = []
+  let taken: (() => void) | undefined
+  const response = new Writable({
+    highWaterMark: 1,
+    write(chunk, _encoding, done) {
+      written.push(String(chunk))
+      taken = done
+    },
+  })
+  const read = (): void => {
+    const done = taken
+    taken = undefined
+    done?.()
+  }
+  return { written, response: response as unknown as ServerResponse, read }
+}
+
+async function turn(): Promise<void> {
+  for (let n = 0; n < 4; n++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+test('the history of many pools is sent in parts that are small', async () => {
+  const pools = Array.from({ length: 10 }, (_, n) => poolOf(`p${n}`).pool)
+  const recorder = new Recorder(
+    () => pools,
+    () => {},
+  )
+  cleanups.push(() => recorder.stop())
+  for (let tick = 0; tick < 250; tick++) recorder.tick()
+  const parts = [...recorder.history()]
+  expect(parts).toHaveLength(30)
+  expect(Math.max(...parts.map((part) => JSON.stringify(part).length))).toBeLessThan(64 * 1024)
+})
+
+test('the redirect after the token stays on this host, whatever path was asked for', async () => {
+  const token = 'a-secret-of-24-signs-1234'
+  const { port } = await start({ token })
+  for (const path of [
+    '/',
+    '//evil.example/',
+    '/.//evil.example',
+    '/%2e//evil.example',
+    '/\\evil.example/x',
+  ]) {
+    const { status, headers } = await ask(port, `${path}?token=${token}`)
+    expect([path, status, headers.location]).toEqual([path, 303, '/'])
+  }
+})
+
+test('two inspectors of one host have a cookie each', async () => {
+  const one = await start({ token: 'the-token-of-the-first' })
+  const other = await start({ token: 'the-token-of-the-second' })
+  const cookieOf = async ({ url, port }: { url: string; port: number }) => {
+    const { headers } = await ask(port, new URL(url).pathname + new URL(url).search)
+    return String(headers['set-cookie']?.[0]).split(';')[0] ?? ''
+  }
+  const cookies = [await cookieOf(one), await cookieOf(other)]
+  expect(new Set(cookies.map((each) => each.split('=')[0])).size).toBe(2)
+  // The browser sends both to both.
+  for (const { port } of [one, other])
+    expect((await ask(port, '/', { headers: { cookie: cookies.join('; ') } })).status).toBe(200)
 })
 
 test('close ends the streams and frees the port, twice is once; a port in use is an error', async () => {
@@ -255,15 +386,15 @@ test('a wrong option names itself, its value and what is allowed; a token’s va
     return (error as Error).message
   }
   expect(await wrong({ port: 70_000 })).toBe(
-    'port is 70000: allowed is a whole number from 0 (a free one) to 65535',
+    'port must be an integer from 0 (a free port) to 65535 (got 70000)',
   )
-  expect(await wrong({ host: '' })).toBe('host is empty: allowed is a name or an address')
-  expect(await wrong({ pools: 5 })).toBe('pools is number: allowed is an array of pools')
-  expect(await wrong({ pools: [{}] })).toBe('pools is object: allowed is an array of pools')
-  expect(await wrong({ allowedHosts: ['http://x'] })).toContain('allowed is an array of names')
+  expect(await wrong({ host: '' })).toBe('host must be a name or an address (got empty)')
+  expect(await wrong({ pools: 5 })).toBe('pools must be an array of pools (got number)')
+  expect(await wrong({ pools: [{}] })).toBe('pools must be an array of pools (got object)')
+  expect(await wrong({ allowedHosts: ['http://x'] })).toContain('allowedHosts must be an array of names')
   expect(await wrong({ token: 'short' })).not.toContain('short,')
   expect(await wrong({ prot: 1 })).toBe(
-    'prot is no option: allowed is pools, port, host, allowedHosts, token',
+    "options of inspect must be of pools, port, host, allowedHosts, token (got 'prot')",
   )
   await expect(inspect(null as never)).rejects.toThrow(TypeError)
 })

@@ -2,14 +2,14 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import { isAbortedTransactionError, Kysely, type PostgresCursorConstructor, sql } from 'kysely'
+import { isAbortedTransactionError, Kysely, type Logger, type PostgresCursorConstructor, sql } from 'kysely'
 import mysql from 'mysql2'
 import { afterEach, describe, expect, inject, test, vi } from 'vitest'
 
 import { Pool } from '../../src/index.ts'
 import { MysqlPoolDialect, PostgresPoolDialect } from '../../src/kysely/index.ts'
-import { Mysql2Manager } from '../../src/managers/mysql2.ts'
-import { PgManager } from '../../src/managers/pg.ts'
+import { Mysql2Manager } from '../../src/managers/mysql/mysql2.ts'
+import { PgManager } from '../../src/managers/pg/pg.ts'
 import { execute } from '../hosts/host.ts'
 
 // Other runs may use the same server.
@@ -49,16 +49,19 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
 }
 
 const cursor = createRequire(import.meta.url)('pg-cursor') as PostgresCursorConstructor
-const openPostgres = (): Made => {
+const openPostgres = (log?: Logger): Made => {
   const pool = new Pool(new PgManager(urls.postgres), { maxSize: 1 })
-  return keep({ pool, db: new Kysely({ dialect: new PostgresPoolDialect({ pool, cursor }) }) })
+  return keep({
+    pool,
+    db: new Kysely({ dialect: new PostgresPoolDialect({ pool, cursor }), ...(log && { log }) }),
+  })
 }
-const openMysql = (): Made => {
+const openMysql = (log?: Logger): Made => {
   const pool = new Pool(new Mysql2Manager(urls.mariadb), { maxSize: 1 })
-  return keep({ pool, db: new Kysely({ dialect: new MysqlPoolDialect({ pool }) }) })
+  return keep({ pool, db: new Kysely({ dialect: new MysqlPoolDialect({ pool }), ...(log && { log }) }) })
 }
 
-describe.each<[string, string, () => Made, Sql]>([
+describe.each<[string, string, (log?: Logger) => Made, Sql]>([
   [
     'PostgresPoolDialect',
     urls.postgres,
@@ -89,6 +92,22 @@ describe.each<[string, string, () => Made, Sql]>([
     const idOf = async ({ db }: Made): Promise<unknown> =>
       (await sql<{ id: number }>`${sql.raw(me)}`.execute(db)).rows[0]?.id
 
+    test('the log has every statement of a transaction, the commit too', async () => {
+      const logged: string[] = []
+      const { db } = open(({ query }) => void logged.push(query.sql))
+      await db.transaction().execute((trx) => sql`select 1`.execute(trx))
+      expect(logged).toEqual(['start transaction', 'select 1', 'commit'])
+    })
+
+    test('an error has the stack of its caller', async () => {
+      const { db } = open()
+      async function callerOfAWrongStatement(): Promise<void> {
+        await sql`select nonsense from nowhere`.execute(db)
+      }
+      const error = await callerOfAWrongStatement().catch((failure: Error) => failure)
+      expect((error as Error).stack).toContain('callerOfAWrongStatement')
+    })
+
     test('queries and changes, with what they say of their rows', async () => {
       await fresh()
       const { db } = open()
@@ -110,7 +129,7 @@ describe.each<[string, string, () => Made, Sql]>([
       await execute(url, [`drop table ${TABLE}`])
     })
 
-    test('who gives up leaves the queue at once, and nothing is written to the console', async () => {
+    test('who gives up leaves the queue immediately, and nothing is written to the console', async () => {
       const { db, pool } = open()
       const noise = vi.spyOn(console, 'error').mockImplementation(() => {})
       await db.connection().execute(async () => {
@@ -164,7 +183,7 @@ describe.each<[string, string, () => Made, Sql]>([
       expect(noise).not.toHaveBeenCalled()
     })
 
-    test('ignore query, the default: the connection comes back when the query has ended', async () => {
+    test('ignore query, the default: the connection is returned when the query has ended', async () => {
       const { db, pool } = open()
       const controller = new AbortController()
       const failed = sql`${sql.raw(sleep(0.1))}`

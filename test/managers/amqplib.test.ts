@@ -5,10 +5,10 @@ import amqplib, { type Channel, type ChannelModel, type ConfirmChannel } from 'a
 import { generate } from 'selfsigned'
 import { afterAll, afterEach, beforeAll, describe, expect, expectTypeOf, inject, test, vi } from 'vitest'
 
-import { freePort } from '../../servers/free-port.ts'
-import { type PrivateRabbitmq, startRabbitmq } from '../../servers/rabbitmq.ts'
+import { freePort } from '../servers/free-port.ts'
+import { type PrivateRabbitmq, startRabbitmq } from '../servers/rabbitmq.ts'
 import { type ConnectionManager, Pool, type PoolOptions } from '../../src/index.ts'
-import { type AmqpChannel, AmqpChannelManager, AmqpConnectionManager } from '../../src/managers/amqplib.ts'
+import { AmqpChannelManager, AmqpConnectionManager } from '../../src/managers/amqplib/amqplib.ts'
 import { describeManager, TcpProxy } from '../../src/testing/index.ts'
 import { missingDriver, runScript } from '../scripts.ts'
 
@@ -102,11 +102,13 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     },
   })
 
+  let taken = false
   const isEmptied = async (channel: Channel): Promise<boolean> => {
-    // What the former borrower took is back, and no consumer takes it again.
+    // The message that the previous holder took is back, and no consumer takes it again.
     const message = await channel.get(queue)
-    if (message === false) return false
-    channel.ack(message)
+    if ((message !== false) !== taken) return false
+    if (message !== false) channel.ack(message)
+    taken = false
     return (await channel.checkQueue(queue)).consumerCount === 0
   }
   describeManager<Channel>('AmqpChannelManager', (address) => channels(withAddress(address)), {
@@ -124,13 +126,17 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
         leave: async (channel) => {
           channel.sendToQueue(queue, Buffer.from('x'))
           await vi.waitUntil(() => channel.get(queue))
+          taken = true
         },
         isClean: isEmptied,
       },
       'a consumer': {
         leave: async (channel) => {
           channel.sendToQueue(queue, Buffer.from('x'))
-          await channel.consume(queue, () => {})
+          const received = Promise.withResolvers<void>()
+          await channel.consume(queue, () => received.resolve())
+          await received.promise
+          taken = true
         },
         isClean: isEmptied,
       },
@@ -141,6 +147,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
           const { consumerTag } = await channel.consume(queue, () => resolve())
           await promise
           await channel.cancel(consumerTag)
+          taken = true
         },
         isClean: isEmptied,
       },
@@ -194,7 +201,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     await expect.poll(() => own.count('connections')).toBe(0)
   })
 
-  test('a connection that dies loses all its channels at once, and is replaced by one', async () => {
+  test('a connection that dies loses all its channels immediately, and is replaced by one', async () => {
     const pool = make(channels(own.url), { maxSize: 6, connectBackoff: { minMs: 5, maxMs: 20 } })
     const leases = await Promise.all(Array.from({ length: 6 }, () => pool.acquire()))
     const dead = wireOf(leases[0]!.connection)
@@ -221,7 +228,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     expect(pool.state().statistics.closed.lost + pool.state().statistics.closed.broken).toBe(2)
   })
 
-  test('channelMax: one more is refused with a clear error, and waits for those that there are', async () => {
+  test('channelMax: one more is rejected with a clear error, and waits for those that there are', async () => {
     const pool = make(channels(`${own.url}?channelMax=2`), {
       maxSize: 3,
       connectBackoff: { minMs: 5, maxMs: 20 },
@@ -234,7 +241,8 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     leases[1]?.release()
     const full = make(channels(`${own.url}?channelMax=1`), { maxSize: 2, retryConnect: false })
     const only = await full.acquire()
-    const { cause } = await failure(full.acquire())
+    // It waits: the open connection may be returned.
+    const { cause } = await failure(full.acquire({ timeoutMs: 500 }))
     expect(cause).toMatchObject({ code: 'CHANNEL_MAX' })
     expect(cause.message).toContain('all 1 channels')
     only.release()
@@ -292,7 +300,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     })
     const pool = make(manager, { maxSize: 2, connectTimeoutMs: 200, retryConnect: false })
     const lease = await pool.acquire()
-    await failure(pool.acquire())
+    await failure(pool.acquire({ timeoutMs: 500 }))
     await expect.poll(() => own.count('channels')).toBe(1)
     expect((await lease.connection.checkQueue(queue)).queue).toBe(queue)
     lease.release()
@@ -330,6 +338,128 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
       await own.evaluate('rabbit_alarm:clear_alarm({resource_limit, memory, node()})')
     }
     expect(pool.state().statistics.connects.opened).toBe(1)
+  })
+
+  test('channels: while the connection is blocked, a new channel is opened immediately on another one', async () => {
+    const pool = make(channels(own.url), { maxSize: 3, connectTimeoutMs: 60_000 })
+    const first = await pool.acquire()
+    const wire = wireOf(first.connection) as ChannelModel & { blocked: boolean }
+    await own.evaluate('rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})')
+    try {
+      // The channel that is being opened when the connection is blocked moves, too.
+      first.connection.sendToQueue(queue, Buffer.from('x'))
+      const leases = [await pool.acquire()]
+      await expect.poll(() => wire.blocked).toBe(true)
+      leases.push(await pool.acquire())
+      for (const { connection } of leases) {
+        expect(wireOf(connection)).not.toBe(wire)
+        expect((await connection.checkQueue(queue)).queue).toBe(queue)
+      }
+      expect(await own.count('connections')).toBe(2)
+      for (const lease of leases) lease.release()
+    } finally {
+      await own.evaluate('rabbit_alarm:clear_alarm({resource_limit, memory, node()})')
+    }
+    await expect.poll(() => wire.blocked).toBe(false)
+    await first.connection.purgeQueue(queue)
+    first.release()
+    expect(pool.state().statistics.connects).toEqual({ opened: 3, failed: 0 })
+  })
+
+  test('a connection that is blocked with channels left open is closed, not waited for', async () => {
+    const pool = make(connections(own.url), { maxSize: 1 })
+    await own.evaluate('rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})')
+    try {
+      await pool.run(async (connection) => {
+        const blocked = new Promise((resolve) => connection.once('blocked', resolve))
+        const channel = await connection.createChannel()
+        channel.sendToQueue(queue, Buffer.from('x'))
+        await blocked
+      })
+      await expect.poll(() => pool.state().statistics.closed.hook).toBe(1)
+      await pool.run(async (connection) => (await connection.createChannel()).checkQueue(queue))
+    } finally {
+      await own.evaluate('rabbit_alarm:clear_alarm({resource_limit, memory, node()})')
+    }
+    const cleaner = make(channels(own.url), { maxSize: 1 })
+    await cleaner.run((channel) => channel.purgeQueue(queue))
+  })
+
+  test("a channel that the server closed: later calls and unconfirmed messages get the server's reason", async () => {
+    const manager = new AmqpChannelManager(own.url, { driver: amqplib, confirm: true })
+    const pool = make(manager, { maxSize: 1 })
+    const reason = {
+      message: expect.stringContaining(
+        "404 (NOT-FOUND) with message \"NOT_FOUND - no exchange 'cenote-none'",
+      ),
+      code: 404,
+      cause: expect.objectContaining({ code: 404 }),
+    }
+    const lease = await pool.acquire()
+    const { connection: channel } = lease
+    const closed = new Promise((resolve) => channel.once('close', resolve))
+    const confirmed = new Promise((resolve) =>
+      channel.publish('cenote-none', 'x', Buffer.from('x'), {}, (error: unknown) => resolve(error)),
+    )
+    // Waits behind the publish, and so is not the call that the server answers with the close.
+    const pending = channel.checkQueue(queue)
+    await expect(pending).rejects.toMatchObject({ message: expect.stringContaining('404') })
+    await closed
+    expect(await confirmed).toMatchObject(reason)
+    await expect(channel.waitForConfirms()).rejects.toMatchObject(reason)
+    await expect(channel.assertQueue('', { exclusive: true })).rejects.toMatchObject(reason)
+    expect(() => channel.publish('', queue, Buffer.from('x'))).toThrow(expect.objectContaining(reason))
+    lease.release()
+    const after = make(channels(own.url), { maxSize: 1 })
+    await after.run((fresh) => fresh.checkQueue(queue))
+  })
+
+  test("a connection that the server closed: calls on its channels get the server's reason, and so does lost", async () => {
+    const manager = channels(own.url)
+    const lost = Promise.withResolvers<unknown>()
+    const channel = await manager.connect({ signal: new AbortController().signal, lost: lost.resolve })
+    const closed = new Promise((resolve) => channel.once('close', resolve))
+    await own.closeConnection(clientPort(channel))
+    await closed
+    const reason = { message: expect.stringContaining('closed by a test') }
+    await expect(channel.checkQueue(queue)).rejects.toMatchObject(reason)
+    expect(await lost.promise).toMatchObject(reason)
+    await manager.close(channel)
+  })
+
+  test('unref lets the process end while every channel is idle, and ref undoes it', async () => {
+    const keepsAlive = (subject: object): boolean[] => {
+      const { stream, heartbeater } = wireOf(subject as Channel) as unknown as {
+        stream: { _handle: NodeJS.Timeout }
+        heartbeater: { sendTimer: NodeJS.Timeout; recvTimer: NodeJS.Timeout }
+      }
+      return [stream._handle.hasRef(), heartbeater.sendTimer.hasRef(), heartbeater.recvTimer.hasRef()]
+    }
+    const [yes, no] = [
+      [true, true, true],
+      [false, false, false],
+    ]
+    const context = { signal: new AbortController().signal, lost: () => {} }
+    const single = connections(own.url)
+    const connection = await single.connect(context)
+    expect(keepsAlive(connection)).toEqual(yes)
+    single.unref(connection)
+    expect(keepsAlive(connection)).toEqual(no)
+    single.ref(connection)
+    expect(keepsAlive(connection)).toEqual(yes)
+    await single.close(connection)
+    const manager = channels(own.url)
+    const [one, two] = [await manager.connect(context), await manager.connect(context)]
+    manager.unref(one)
+    expect(keepsAlive(one)).toEqual(yes)
+    manager.unref(two)
+    manager.unref(two)
+    expect(keepsAlive(one)).toEqual(no)
+    manager.ref(two)
+    expect(keepsAlive(one)).toEqual(yes)
+    await manager.close(two)
+    expect(keepsAlive(one)).toEqual(no)
+    await manager.close(one)
   })
 
   test('a server that hears no heartbeat is left, and a dead network is noticed by it', async () => {
@@ -387,7 +517,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     }
   })
 
-  test('a restart: channels are gone at once, and callers are served when it is back', async () => {
+  test('a restart: channels are gone immediately, and callers are served when it is back', async () => {
     const pool = make(channels(own.url), { maxSize: 3, connectBackoff: { minMs: 20, maxMs: 200 } })
     const leases = await Promise.all([pool.acquire(), pool.acquire()])
     for (const lease of leases) lease.release()
@@ -402,7 +532,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
 
 describe.skipIf(url === '')('managers of RabbitMQ and mistakes', () => {
   if (url === '') return
-  test('wrong password, wrong vhost: one clear error each, at once', async () => {
+  test('wrong password, wrong vhost: one clear error each, immediately', async () => {
     const target = targetOf(url)
     const at = `${target.hostname}:${target.port} refused the `
     for (const manager of [connections, channels]) {
@@ -411,11 +541,11 @@ describe.skipIf(url === '')('managers of RabbitMQ and mistakes', () => {
       expect(denied.cause.message).toContain(`${at}connection: ACCESS_REFUSED - Login was refused`)
       const nowhere = await failure(make(manager({ ...target, vhost: 'nowhere' }) as never).acquire())
       expect([nowhere.name, nowhere.cause.code]).toEqual(['ConnectError', 'AMQP_REFUSED'])
-      expect(nowhere.cause.message).toContain(`${at}vhost 'nowhere': there is none, `)
+      expect(nowhere.cause.message).toContain(`${at}vhost 'nowhere': it does not exist, `)
     }
   })
 
-  test('a host that does not exist, and a port where nobody listens: a retry may help', async () => {
+  test('a host that does not exist, and a port without a server: a retry may help', async () => {
     for (const target of [
       { hostname: 'no-such-host.invalid', port: 5672 },
       { hostname: '127.0.0.1', port: await freePort() },
@@ -426,7 +556,7 @@ describe.skipIf(url === '')('managers of RabbitMQ and mistakes', () => {
     }
   })
 
-  test('somebody else listens there', async () => {
+  test('another program listens there', async () => {
     for (const greeting of ['HTTP/1.1 400 Bad Request\r\n\r\n', '-ERR unknown command\r\n']) {
       const server = createServer((socket) => {
         socket.on('error', () => {})
@@ -452,7 +582,7 @@ describe.skipIf(url === '')('managers of RabbitMQ and mistakes', () => {
     expect(cause.message).toContain('accepted the connection but has not answered within 5000 ms')
   })
 
-  test('a certificate that has expired is refused, at once', async () => {
+  test('a certificate that has expired is rejected, immediately', async () => {
     const made = await generate([{ name: 'commonName', value: 'localhost' }], {
       notBeforeDate: new Date('2020-01-01'),
       notAfterDate: new Date('2020-02-01'),
@@ -476,7 +606,7 @@ describe.skipIf(url === '')('managers of RabbitMQ and mistakes', () => {
   test('the default driver is the installed amqplib', async () => {
     const pool = make(new AmqpChannelManager(url), { maxSize: 1 })
     await pool.run(async (channel) => {
-      expectTypeOf(channel).toEqualTypeOf<AmqpChannel>()
+      expectTypeOf(channel).toEqualTypeOf<Channel>()
       await channel.checkExchange('amq.topic')
     })
   })
@@ -485,15 +615,18 @@ describe.skipIf(url === '')('managers of RabbitMQ and mistakes', () => {
     expectTypeOf(new Pool(new AmqpConnectionManager(url, { driver: amqplib }))).toEqualTypeOf<
       Pool<ChannelModel>
     >()
-    expectTypeOf(new Pool(new AmqpChannelManager<Channel>(url, { driver: amqplib }))).toEqualTypeOf<
-      Pool<Channel>
+    const make = (text: string | undefined) => new Pool(new AmqpChannelManager(text, { driver: amqplib }))
+    expectTypeOf(make).returns.toEqualTypeOf<Pool<Channel>>()
+    expectTypeOf(new Pool(new AmqpChannelManager(url, { driver: amqplib, confirm: true }))).toEqualTypeOf<
+      Pool<ConfirmChannel>
     >()
+    expectTypeOf(new Pool(new AmqpConnectionManager(url))).toEqualTypeOf<Pool<ChannelModel>>()
   })
 
   test('a process ends when its pools are closed', async () => {
     const printed = await runScript(`
       import { Pool } from 'SRC/index.ts'
-      import { AmqpChannelManager, AmqpConnectionManager } from 'SRC/managers/amqplib.ts'
+      import { AmqpChannelManager, AmqpConnectionManager } from 'SRC/managers/amqplib/amqplib.ts'
       for (const manager of [new AmqpChannelManager('${url}'), new AmqpConnectionManager('${url}')]) {
         const pool = new Pool(manager, { minIdle: 2 })
         await pool.run(async () => {})
@@ -504,29 +637,63 @@ describe.skipIf(url === '')('managers of RabbitMQ and mistakes', () => {
   })
 })
 
-test('where the driver is missing, one line says what to install, at once', async () => {
+test('where the driver is missing, one line says what to install, immediately', async () => {
   for (const manager of ['AmqpChannelManager', 'AmqpConnectionManager'])
-    expect(await missingDriver('amqplib.ts', `${manager}('amqp://127.0.0.1:1')`)).toBe(
+    expect(await missingDriver('amqplib/amqplib.ts', `${manager}('amqp://127.0.0.1:1')`)).toBe(
       "ConnectError: cenote/amqplib needs the package 'amqplib': npm install amqplib",
     )
 })
 
-test('wrong arguments are refused by name', () => {
+test('a wrong config is rejected in the constructor, without its password', () => {
   for (const Manager of [AmqpChannelManager, AmqpConnectionManager]) {
-    expect(() => new Manager(5 as never)).toThrow('config is 5')
-    expect(() => new Manager('redis://u:secret@x')).toThrow(
-      /^config is a string that is not of the form amqp:\/\//,
-    )
-    expect(() => new Manager('amqp://x', { drivr: amqplib } as never)).toThrow(
-      'drivr is not one of the options of Amqp',
-    )
-    expect(() => new Manager('amqp://x', { driver: {} as never })).toThrow('driver has no function connect')
-    expect(() => new Manager('amqp://x', { onConnect: 'x' as never })).toThrow(
-      'onConnect is x: allowed is a function',
-    )
-    expect(() => new Manager('amqp://x', { socketOptions: 5 as never })).toThrow('socketOptions is 5')
+    expect(() => new Manager(5 as never)).toThrow('config must be an amqp:// URL, an object for')
+    expect(() => new Manager(undefined)).toThrow('(got undefined)')
+    for (const text of ['redis://u:secret@x', 'amqp://u:secret@ x', '']) {
+      const attempt = (): unknown => new Manager(text)
+      expect(attempt).toThrow('config must be a URL of the form amqp://')
+      expect(attempt).not.toThrow('secret')
+    }
   }
+})
+
+test('a wrong option is rejected by name', () => {
+  for (const Manager of [AmqpChannelManager, AmqpConnectionManager])
+    for (const [option, value] of [
+      ['drivr', amqplib],
+      ['driver', {}],
+      ['onConnect', 'x'],
+      ['socketOptions', 5],
+    ] as const)
+      expect(() => new Manager('amqp://x', { [option]: value } as never)).toThrow(
+        expect.objectContaining({ name: 'PoolOptionsError', option, value }),
+      )
   expect(() => new AmqpChannelManager('amqp://x', { confirm: 1 as never })).toThrow(
-    'confirm is 1: allowed is true or false',
+    expect.objectContaining({ name: 'PoolOptionsError', option: 'confirm' }),
+  )
+})
+
+test('a config may be a function; its failure is a connect failure that may be retried, a wrong result is fatal', async () => {
+  const failing = new AmqpConnectionManager(() => Promise.reject(new TypeError('fetch failed')))
+  const { cause } = await failure(make(failing, { retryConnect: false }).acquire())
+  expect([cause.message, failing.isFatal(cause)]).toEqual(['fetch failed', false])
+  const none = await failure(make(new AmqpConnectionManager((() => undefined) as never)).acquire())
+  expect(none.cause.message).toContain('config must be an amqp:// URL')
+})
+
+test('a name with several addresses that all refuse: host, port and the first inner message', async () => {
+  const port = await freePort()
+  const manager = new AmqpConnectionManager(`amqp://mq.test:${port}`, {
+    driver: amqplib,
+    socketOptions: {
+      lookup: (_: string, __: object, done: (error: null, found: object[]) => void) =>
+        done(null, [
+          { address: '127.0.0.1', family: 4 },
+          { address: '127.0.0.2', family: 4 },
+        ]),
+    },
+  })
+  const { cause } = await failure(make(manager, { retryConnect: false }).acquire())
+  expect(cause.message).toBe(
+    `cannot connect to mq.test:${port}: connect ECONNREFUSED 127.0.0.1:${port} (and 1 more address)`,
   )
 })

@@ -95,7 +95,7 @@ export function faultTable(): string {
     ({ name, working, newcomers }) => `| ${name} | ${working} | ${newcomers} | all are served |`,
   )
   return [
-    '| fault | callers at work | callers that come meanwhile | afterwards |',
+    '| fault | callers at work | callers that arrive during the fault | afterwards |',
     '|---|---|---|---|',
     ...rows,
   ].join('\n')

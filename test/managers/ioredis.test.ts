@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { describe, expect, expectTypeOf, inject, test } from 'vitest'
 
 import { Pool } from '../../src/index.ts'
-import { type IoredisConnection, IoredisManager } from '../../src/managers/ioredis.ts'
+import { IoredisManager } from '../../src/managers/redis/ioredis.ts'
 import { describeRedis } from './redis-cases.ts'
 import { missingDriver, runScript } from '../scripts.ts'
 
@@ -32,7 +32,7 @@ describe.skipIf(url === '')('IoredisManager and its driver', () => {
   test('the default driver is the installed ioredis', async () => {
     await using pool = new Pool(new IoredisManager(url), { maxSize: 1 })
     const answer = await pool.run((connection) => {
-      expectTypeOf(connection).toEqualTypeOf<IoredisConnection>()
+      expectTypeOf(connection).toEqualTypeOf<Redis>()
       return connection.call('ECHO', 'here')
     })
     expect(answer).toBe('here')
@@ -40,6 +40,8 @@ describe.skipIf(url === '')('IoredisManager and its driver', () => {
 
   test('what is leased has the type of the driver', () => {
     expectTypeOf(new Pool(new IoredisManager(url, { driver: Redis }))).toEqualTypeOf<Pool<Redis>>()
+    const make = (text: string | undefined) => new Pool(new IoredisManager(text))
+    expectTypeOf(make).returns.toEqualTypeOf<Pool<Redis>>()
   })
 
   test('listeners for messages are not left to the next borrower', async () => {
@@ -70,7 +72,7 @@ describe.skipIf(url === '')('IoredisManager and its driver', () => {
   test('a process ends when its pool is closed', async () => {
     const printed = await runScript(`
       import { Pool } from 'SRC/index.ts'
-      import { IoredisManager } from 'SRC/managers/ioredis.ts'
+      import { IoredisManager } from 'SRC/managers/redis/ioredis.ts'
       const pool = new Pool(new IoredisManager('${url}'), { minIdle: 2 })
       await pool.run((connection) => connection.call('PING'))
       const { closed, abandoned } = await pool.close()
@@ -79,12 +81,14 @@ describe.skipIf(url === '')('IoredisManager and its driver', () => {
   })
 })
 
-test('where the driver is missing, one line says what to install, at once', async () => {
-  expect(await missingDriver('ioredis.ts', "IoredisManager('redis://127.0.0.1:1')")).toBe(
+test('where the driver is missing, one line says what to install, immediately', async () => {
+  expect(await missingDriver('redis/ioredis.ts', "IoredisManager('redis://127.0.0.1:1')")).toBe(
     "ConnectError: cenote/ioredis needs the package 'ioredis': npm install ioredis",
   )
 })
 
-test('a driver that is none is refused', () => {
-  expect(() => new IoredisManager('redis://x', { driver: {} as never })).toThrow('driver is no class')
+test('a driver that is none is rejected', () => {
+  expect(() => new IoredisManager('redis://x', { driver: {} as never })).toThrow(
+    expect.objectContaining({ name: 'PoolOptionsError', option: 'driver' }),
+  )
 })

@@ -1,7 +1,7 @@
 import mysql from 'mysql2/promise'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 
-import { type PrivateMariadb, startMariadb } from '../../servers/mariadb.ts'
+import { type PrivateMariadb, startMariadb } from '../servers/mariadb.ts'
 import { type ConnectionManager, Pool, type PoolOptions } from '../../src/index.ts'
 import { gone, kill, silent, startWithTls } from './mysql-faults.ts'
 
@@ -47,7 +47,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
   })
 
   describe.skipIf(url === '')(`${driven.name} on a real server`, () => {
-    test('a connection killed while idle is removed at once and never handed out', async () => {
+    test('a connection killed while idle is removed immediately and never handed out', async () => {
       const closed = Promise.withResolvers<string>()
       const pool = make({ maxSize: 1, beforeClose: (_, reason) => closed.resolve(reason) })
       const id = await pool.run((connection) => Promise.resolve(threadId(connection)))
@@ -57,7 +57,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
       expect(pool.state().statistics.closed.lost).toBe(1)
     })
 
-    test('a connection that the server gives up after wait_timeout is removed at once', async () => {
+    test('a connection that the server gives up after wait_timeout is removed immediately', async () => {
       const closed = Promise.withResolvers<string>()
       const pool = make({ maxSize: 1, beforeClose: (_, reason) => closed.resolve(reason) })
       await pool.run((connection) => query(connection, 'set session wait_timeout = 1'))
@@ -243,7 +243,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
       expect(pool.state().statistics.connects.opened).toBe(1)
     })
 
-    test('a connection that comes back with a command still running is closed, the next caller gets another', async () => {
+    test('a connection that is returned with a command still running is closed, the next caller gets another', async () => {
       const pool = make({ maxSize: 1 })
       const lease = await pool.acquire()
       const id = threadId(lease.connection)
@@ -328,7 +328,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
     })
     afterAll(() => server.destroy())
 
-    test('a restart: every idle connection is removed at once, callers wait and are served', async () => {
+    test('a restart: every idle connection is removed immediately, callers wait and are served', async () => {
       const gaveUp = Promise.withResolvers<void>()
       const pool = make(
         {
@@ -498,7 +498,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
       expect(await running).toBeInstanceOf(Error)
     })
 
-    test('a certificate that nobody vouches for is fatal', async () => {
+    test('a untrusted certificate is fatal', async () => {
       await expect(make({}, {}, config({ rejectUnauthorized: true })).acquire()).rejects.toMatchObject({
         name: 'ConnectError',
         message: expect.stringContaining(
@@ -540,7 +540,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
       await new Promise((resolve) => server.close(resolve))
     })
 
-    test('a server that says something else is named at once, and fatal', async () => {
+    test('a server that says something else is named immediately, and fatal', async () => {
       const { server, port, closed } = await silent('SSH-2.0-OpenSSH_9.2\r\n')
       await expect(make({}, {}, `mysql://x@127.0.0.1:${port}/x`).acquire()).rejects.toMatchObject({
         name: 'ConnectError',
@@ -579,7 +579,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
       await new Promise((resolve) => server.close(resolve))
     })
 
-    test('nobody listens, no such host: a clear error, and a retry may help', async () => {
+    test('no server, unknown host: a clear error, and a retry may help', async () => {
       for (const [host, code] of [
         ['127.0.0.1:1', 'ECONNREFUSED'],
         ['no-such-host.invalid', 'ENOTFOUND'],

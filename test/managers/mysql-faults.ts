@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import mysql, { type RowDataPacket } from 'mysql2/promise'
 import { generate } from 'selfsigned'
 
-import { type PrivateMariadb, startMariadb } from '../../servers/mariadb.ts'
+import { type PrivateMariadb, startMariadb } from '../servers/mariadb.ts'
 
 /** Kills a connection by the server's own means, or its query alone once the server runs one with this text. */
 export async function kill(

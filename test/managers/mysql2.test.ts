@@ -1,9 +1,10 @@
 import callbacks, { type Connection as CallbackConnection, type QueryError } from 'mysql2'
-import promises, { type Connection } from 'mysql2/promise'
+import promises, { type Connection, type RowDataPacket } from 'mysql2/promise'
 import { afterEach, describe, expect, expectTypeOf, inject, test } from 'vitest'
 
 import { Pool } from '../../src/index.ts'
-import { type Mysql2Connection, Mysql2Manager } from '../../src/managers/mysql2.ts'
+import { type Mysql2Connection, Mysql2Manager } from '../../src/managers/mysql/mysql2.ts'
+import { explain } from '../../src/managers/mysql/errors.ts'
 import { describeMysql } from './mysql-cases.ts'
 import { sayingIdle } from './mysql-faults.ts'
 import { missingDriver, runScript } from '../scripts.ts'
@@ -51,7 +52,7 @@ describe.skipIf(url === '')('Mysql2Manager and its driver', () => {
     const pool = keep(new Pool(new Mysql2Manager(url), { maxSize: 1 }))
     const rows = await pool.run(async (connection) => {
       expectTypeOf(connection).toEqualTypeOf<Mysql2Connection>()
-      return (await connection.query<{ n: number }[]>('select 1 as n'))[0]
+      return (await connection.query<RowDataPacket[]>('select 1 as n'))[0]
     })
     expect(rows).toEqual([{ n: 1 }])
   })
@@ -180,7 +181,7 @@ describe.skipIf(url === '')('Mysql2Manager and its driver', () => {
   test('a process ends when its pool is closed', async () => {
     const printed = await runScript(`
       import { Pool } from 'SRC/index.ts'
-      import { Mysql2Manager } from 'SRC/managers/mysql2.ts'
+      import { Mysql2Manager } from 'SRC/managers/mysql/mysql2.ts'
       const pool = new Pool(new Mysql2Manager('${url}'), { minIdle: 2 })
       await pool.run((connection) => connection.query('select 1'))
       const { closed, abandoned } = await pool.close()
@@ -202,13 +203,23 @@ test('a connection of which MySQL says that it was idle for too long is lost, be
   await new Promise((settle) => server.close(settle))
 })
 
-test('where the driver is missing, one line says what to install, at once', async () => {
-  expect(await missingDriver('mysql2.ts', "Mysql2Manager('mysql://x@127.0.0.1:1/x')")).toBe(
+test('a name with several addresses that all refuse: the error names host, port and the first reason', () => {
+  const refused = (port: number) => new Error(`connect ECONNREFUSED 127.0.0.${port}:1`)
+  const error = Object.assign(new AggregateError([refused(1), refused(2)], ''), { code: 'ECONNREFUSED' })
+  for (const thrown of [error, new Error('', { cause: error })])
+    expect(explain(thrown, 'db.test', 3307)).toMatchObject({
+      message: 'cannot connect to db.test:3307: connect ECONNREFUSED 127.0.0.1:1 (and 1 more address)',
+    })
+  expect(explain(refused(3), 'db.test', 3307)).toEqual(refused(3))
+})
+
+test('where the driver is missing, one line says what to install, immediately', async () => {
+  expect(await missingDriver('mysql/mysql2.ts', "Mysql2Manager('mysql://x@127.0.0.1:1/x')")).toBe(
     "ConnectError: cenote/mysql2 needs the package 'mysql2': npm install mysql2",
   )
 })
 
-test('fatal and retryable errors are told apart', () => {
+test('fatal and retryable errors are distinguished', () => {
   const { isFatal } = Mysql2Manager.prototype
   for (const errno of [1044, 1045, 1049, 1115, 1130, 1698]) expect(isFatal({ errno })).toBe(true)
   for (const code of ['NOT_MYSQL', 'HANDSHAKE_NO_SSL_SUPPORT', 'ERR_MODULE_NOT_FOUND', 'ERR_INVALID_URL'])
@@ -223,20 +234,19 @@ test('fatal and retryable errors are told apart', () => {
   for (const nothing of [undefined, null, 'text']) expect(isFatal(nothing)).toBe(false)
 })
 
-test('wrong arguments are refused by name', () => {
-  expect(() => new Mysql2Manager(5 as never)).toThrow('config is 5')
-  expect(() => new Mysql2Manager('postgres://x')).toThrow(
-    'config is a string that does not begin with mysql:// or mariadb://',
+test('wrong arguments are rejected by name', () => {
+  expect(() => new Mysql2Manager(5 as never)).toThrow(/^config must be a connection string.*\(got 5\)$/)
+  expect(() => new Mysql2Manager(undefined)).toThrow(
+    /^config must be a connection string.*\(got undefined\)$/,
   )
-  expect(() => new Mysql2Manager('mysql://x', { resetOnRelease: 'all' as never })).toThrow(
-    "resetOnRelease is 'all': allowed is 'none', 'rollback', 'reset'",
-  )
-  expect(() => new Mysql2Manager('mysql://x', { drivr: promises } as never)).toThrow(
-    'drivr is not one of the options of Mysql2Manager',
-  )
-  expect(() => new Mysql2Manager('mysql://x', { driver: {} as never })).toThrow(
-    'driver has no function createConnection',
-  )
-  expect(() => new Mysql2Manager({ stream: {} })).toThrow('config.stream is one stream')
-  expect(() => new Mysql2Manager('mysql://x', { onConnect: 'set x' as never })).toThrow('onConnect is set x')
+  for (const text of ['postgres://x:secret@y', 'mysql://x:secret@y:z'])
+    expect(() => new Mysql2Manager(text)).toThrow(
+      'config must be a URL of the form mysql://user:password@host:port/database (the given string is none)',
+    )
+  const wrong = (options: object) => () => new Mysql2Manager('mysql://x', options)
+  expect(wrong({ resetOnRelease: 'all' })).toThrow(/^resetOnRelease .*'none', 'rollback' or 'reset'/)
+  expect(wrong({ drivr: promises })).toThrow(/^drivr must be one of the options of Mysql2Manager/)
+  expect(wrong({ driver: {} })).toThrow(/^driver .*'mysql2\/promise'/)
+  expect(() => new Mysql2Manager({ stream: {} })).toThrow('config.stream must be a function')
+  expect(wrong({ onConnect: 'set x' })).toThrow(/^onConnect .*a function/)
 })

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 
 import { afterAll, describe } from 'vitest'
 
-import { NetManager } from '../../src/managers/net.ts'
+import { NetManager } from '../../src/managers/net/net.ts'
 import { describeManager } from '../../src/testing/index.ts'
 
 // A server of lines: it greets, and says each line again.

@@ -8,8 +8,14 @@ import { createServer as createTlsServer } from 'node:tls'
 import { generate } from 'selfsigned'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 
+import { freePort } from '../servers/free-port.ts'
 import { Pool, type PoolOptions } from '../../src/index.ts'
-import { type NetConfig, NetManager, type NetManagerOptions } from '../../src/managers/net.ts'
+import {
+  type NetConfig,
+  type NetConfigSource,
+  NetManager,
+  type NetManagerOptions,
+} from '../../src/managers/net/net.ts'
 import { TcpProxy } from '../../src/testing/index.ts'
 
 const cleanups: (() => unknown)[] = []
@@ -68,7 +74,11 @@ async function start(transport: Transport, tls = good) {
   return { config: transport === 'tls' ? { ...config, tls: { ca: good.cert } } : config, served, server }
 }
 
-function make(config: NetConfig, options: NetManagerOptions = {}, poolOptions: PoolOptions<Socket> = {}) {
+function make(
+  config: NetConfigSource,
+  options: NetManagerOptions = {},
+  poolOptions: PoolOptions<Socket> = {},
+) {
   const closed: string[] = []
   const firstClosed = Promise.withResolvers<string>()
   const pool = new Pool(new NetManager(config, options), {
@@ -124,7 +134,7 @@ describe.each(['tcp', 'tls', 'unix'] as const)('NetManager over %s', (transport)
     expect(left).toEqual([])
   })
 
-  test('a socket that the server ends or resets while idle is lost at once', async () => {
+  test('a socket that the server ends or resets while idle is lost immediately', async () => {
     const { config, served } = await start(transport)
     const { pool, firstClosed } = make(config)
     expect(await pool.run((socket) => ask(socket, 'x'))).toBe('x')
@@ -148,7 +158,7 @@ describe.each(['tcp', 'tls', 'unix'] as const)('NetManager over %s', (transport)
     expect(await pool.run((socket) => ask(socket, 'clean'))).toBe('clean')
   })
 
-  test('data that arrives while idle means lost at once, in every mode in which a stream can come back', async () => {
+  test('data that arrives while idle means lost immediately, in every mode in which a stream can come back', async () => {
     const { config, served } = await start(transport)
     let opened = 0
     for (const use of [
@@ -214,7 +224,113 @@ describe.each(['tcp', 'tls', 'unix'] as const)('NetManager over %s', (transport)
   })
 })
 
-test('onConnect reads the greeting before anybody gets the socket; isReusable is asked at each return', async () => {
+describe('work that fails while its answer is under way', () => {
+  // The server does not answer what begins with a dash.
+  const slow = async () => {
+    const { config } = await start('tcp')
+    return make(config)
+  }
+  const giveUp = async (socket: Socket): Promise<never> => {
+    const controller = new AbortController()
+    const answer = once(socket, 'data', { signal: controller.signal })
+    socket.write('-secret of A')
+    controller.abort(new Error('the caller of A left'))
+    await answer
+    throw new Error('not reached')
+  }
+
+  test('a wait that is aborted closes the socket, and the next caller gets its own answer', async () => {
+    const { pool, closed } = await slow()
+    const first = await pool.run((socket) => ask(socket, 'warm').then(() => socket))
+    await expect(pool.run(giveUp)).rejects.toThrow('aborted')
+    expect(closed).toEqual(['hook'])
+    await pool.run(async (socket) => {
+      expect(socket).not.toBe(first)
+      expect(await ask(socket, 'B')).toBe('B')
+    })
+  })
+
+  test('a second request that is still unanswered closes the socket, although the first was answered', async () => {
+    const { pool, closed } = await slow()
+    await expect(
+      pool.run(async (socket) => {
+        await ask(socket, 'answered')
+        await giveUp(socket)
+      }),
+    ).rejects.toThrow('aborted')
+    expect(closed).toEqual(['hook'])
+  })
+
+  test('it is not repeated by retries, because the connection did not break', async () => {
+    const { pool } = await slow()
+    let calls = 0
+    const work = (socket: Socket): Promise<never> => (calls++, giveUp(socket))
+    await expect(pool.run(work, { retries: 3 })).rejects.toThrow('aborted')
+    expect(calls).toBe(1)
+  })
+
+  test('work that fails before a write, or after its answer, keeps its socket', async () => {
+    const { pool, closed } = await slow()
+    const first = await pool.run((socket) => ask(socket, 'warm').then(() => socket))
+    await expect(pool.run(() => Promise.reject(new Error('before')))).rejects.toThrow('before')
+    await expect(
+      pool.run(async (socket) => Promise.reject(new Error(await ask(socket, 'after')))),
+    ).rejects.toThrow('after')
+    // A failure of the past does not count against the next holder.
+    await pool.run(async (socket) => void socket.write('-no answer is expected'))
+    expect(await pool.run(async (socket) => socket)).toBe(first)
+    expect(closed).toEqual([])
+  })
+})
+
+test('a config may be a function, called for each connect; its failure and a wrong result are connect failures', async () => {
+  const [one, two] = [await start('tcp'), await start('tcp')]
+  const configs = [one.config, two.config]
+  const pool = new Pool(new NetManager(async () => configs.shift() as NetConfig), { maxSize: 2 })
+  cleanups.push(() => pool.close({ timeoutMs: 200 }))
+  const leases = await Promise.all([pool.acquire(), pool.acquire()])
+  expect(new Set(leases.map(({ connection }) => connection.remotePort))).toEqual(
+    new Set([one.config.port, two.config.port]),
+  )
+  for (const lease of leases) lease.release()
+  const none = make(() => ({}) as NetConfig)
+  expect((await connectError(none.pool))?.message).toContain(
+    'config must be an object with either port or path',
+  )
+  const failing = make(() => Promise.reject(new TypeError('fetch failed')), {}, { retryConnect: false })
+  const error = (await connectError(failing.pool)) as Error & { cause: unknown }
+  expect(error.message).toContain('fetch failed')
+  expect(new NetManager(one.config).isFatal(error.cause)).toBe(false)
+})
+
+test('an idle socket that is unref lets the process end, and ref makes it keep the process alive again', async () => {
+  const { config } = await start('tcp')
+  const manager = new NetManager(config)
+  const socket = await manager.connect({ signal: new AbortController().signal, lost: () => {} })
+  cleanups.push(() => manager.close(socket))
+  const handle = Reflect.get(socket, '_handle') as { hasRef(): boolean }
+  manager.unref(socket)
+  expect(handle.hasRef()).toBe(false)
+  manager.ref(socket)
+  expect(handle.hasRef()).toBe(true)
+})
+
+test('a name with several addresses that all refuse: host, port and the first inner message', async () => {
+  const port = await freePort()
+  const lookup = (_: string, __: object, done: (error: null, found: object[]) => void): void =>
+    done(null, [
+      { address: '127.0.0.1', family: 4 },
+      { address: '127.0.0.2', family: 4 },
+    ])
+  const { pool } = make({ host: 'db.test', port, lookup }, {}, { retryConnect: false })
+  const { cause } = (await connectError(pool)) as Error & { cause: Error & { code: string } }
+  expect(cause.message).toBe(
+    `cannot connect to db.test:${port}: connect ECONNREFUSED 127.0.0.1:${port} (and 1 more address)`,
+  )
+  expect([cause.code, cause.cause]).toEqual(['ECONNREFUSED', expect.any(AggregateError)])
+})
+
+test('onConnect reads the greeting before any caller gets the socket; isReusable is asked at each return', async () => {
   const { config, server } = await start('tcp')
   server.prependListener('connection', (socket) => socket.write('220 hello'))
   const greetings: string[] = []
@@ -285,7 +401,7 @@ describe('TLS that cannot work is fatal, with a clear error', () => {
     const { pool } = make({ ...config, tls: { ca: other.cert, servername: 'cenote.test' } })
     expect(await pool.run((socket) => ask(socket, 'x'))).toBe('x')
   })
-  test('a certificate that nobody known has signed', async () => {
+  test('a certificate of an unknown authority', async () => {
     const { config } = await start('tls')
     const [code, message] = await fatal({ ...config, tls: true })
     expect(code).toBe('DEPTH_ZERO_SELF_SIGNED_CERT')
@@ -316,7 +432,7 @@ test('a connect that is given up leaves no socket, before and after TCP is conne
   await expect.poll(() => served.every(({ destroyed }) => destroyed)).toBe(true)
 })
 
-test('a network that is cut means lost at once; in a black hole the check fails in time, and after it all is well', async () => {
+test('a network that is cut means lost immediately; in a black hole the check fails in time, and after it all is well', async () => {
   const { config } = await start('tcp')
   await using proxy = await TcpProxy.start({ port: config.port as number })
   const { pool, closed, firstClosed } = make(
@@ -336,7 +452,7 @@ test('a network that is cut means lost at once; in a black hole the check fails 
   expect(await asked).toBe('z')
 })
 
-test('nobody listens: a clear error that a retry may mend; no right to the socket, a path too long: none can', async () => {
+test('no server: a clear error that a retry may mend; no right to the socket, a path too long: none can', async () => {
   const { pool } = make({ host: '127.0.0.1', port: 1 }, {}, { retryConnect: false })
   expect((await connectError(pool))?.message).toContain('connect ECONNREFUSED 127.0.0.1:1')
   const { isFatal } = NetManager.prototype
@@ -352,19 +468,24 @@ test('nobody listens: a clear error that a retry may mend; no right to the socke
   expect(isFatal(undefined)).toBe(false)
 })
 
-test('wrong arguments are refused by name', () => {
+test('wrong arguments are rejected by name', () => {
   const wrong = (config: unknown, options?: unknown) => () =>
     new NetManager(config as never, options as never)
-  expect(wrong(undefined)).toThrow('config is undefined: allowed is { host, port } or { path }')
-  expect(wrong({})).toThrow('config has neither port and path: allowed is one of them')
-  expect(wrong({ port: 1, path: '/x' })).toThrow('config has both port and path')
-  expect(wrong({ port: 0 })).toThrow('port is 0: allowed is a whole number from 1 to 65535')
-  expect(wrong({ port: 1, host: '' })).toThrow("host is ''")
-  expect(wrong({ port: 1, tls: 'yes' })).toThrow('tls is yes: allowed is true, false or')
-  expect(wrong({ port: 1 }, { noDelay: 1 })).toThrow('noDelay is 1: allowed is true or false')
-  expect(wrong({ port: 1 }, { tcpKeepAliveMs: 0 })).toThrow(
-    'tcpKeepAliveMs is 0: allowed is milliseconds > 0',
+  expect(wrong(undefined)).toThrow(
+    'config must be { host, port } or { path }, or a function that returns it (got undefined)',
   )
-  expect(wrong({ port: 1 }, { onConnect: 1 })).toThrow('onConnect is 1: allowed is a function')
-  expect(wrong({ port: 1 }, { nodelay: true })).toThrow('nodelay is not one of the options of NetManager')
+  expect(wrong({})).toThrow("config must be an object with either port or path (got 'neither')")
+  expect(wrong({ port: 1, path: '/x' })).toThrow("(got 'both')")
+  expect(wrong({ port: 0 })).toThrow('port must be an integer from 1 to 65535 (got 0)')
+  expect(wrong({ port: 1, host: '' })).toThrow("host must be a string that is not empty (got '')")
+  expect(wrong({ port: 1, tls: 'yes' })).toThrow("the options of node:tls (got 'yes')")
+  for (const [option, value] of [
+    ['noDelay', 1],
+    ['tcpKeepAliveMs', 0],
+    ['onConnect', 1],
+    ['nodelay', true],
+  ] as const)
+    expect(wrong({ port: 1 }, { [option]: value })).toThrow(
+      expect.objectContaining({ name: 'PoolOptionsError', option, value }),
+    )
 })

@@ -5,9 +5,9 @@ import { TLSSocket } from 'node:tls'
 import { generate } from 'selfsigned'
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
 
-import { type PrivatePostgres, startPostgres } from '../../servers/postgres.ts'
+import { type PrivatePostgres, startPostgres } from '../servers/postgres.ts'
 import { ConnectError, Pool } from '../../src/index.ts'
-import { PgManager } from '../../src/managers/pg.ts'
+import { PgManager } from '../../src/managers/pg/pg.ts'
 
 let server: PrivatePostgres
 beforeAll(async () => {
@@ -73,7 +73,7 @@ async function startTls(notAfterDate: Date): Promise<{ port: number; ca: string 
   return { port, ca: cert }
 }
 
-test('a wrong password, a user and a database that do not exist: fatal, at once', async () => {
+test('a wrong password, a user and a database that do not exist: fatal, immediately', async () => {
   const url = new URL(server.url)
   const changed = (change: (changing: URL) => void): PgManager => {
     const changing = new URL(url)
@@ -93,7 +93,7 @@ test('a wrong password, a user and a database that do not exist: fatal, at once'
   }
 })
 
-test('a port where nobody listens, and a name that nobody has: retried until the deadline, and then said', async () => {
+test('a port without a server, and an unknown host name: retried until the deadline, and then said', async () => {
   expect(await seen(new PgManager('postgres://u:p@127.0.0.1:1/x'))).toMatchObject({
     isFatal: false,
     text: expect.stringContaining('ECONNREFUSED'),
@@ -104,7 +104,7 @@ test('a port where nobody listens, and a name that nobody has: retried until the
   })
 })
 
-test('a port that is none is refused at once', async () => {
+test('a port that is none is rejected immediately', async () => {
   expect(await seen(new PgManager({ host: '127.0.0.1', port: 99_999 }))).toMatchObject({ isFatal: true })
 })
 
@@ -123,7 +123,7 @@ test('a server of another protocol that says nothing: its attempt ends in time',
   })
 })
 
-test('an expired certificate and one that nobody vouches for are fatal, and a server without TLS is too', async () => {
+test('an expired certificate and an untrusted one are fatal, and a server without TLS is too', async () => {
   const expired = await startTls(new Date('2021-01-01'))
   const tls = (port: number, ssl: object): PgManager =>
     new PgManager({ host: 'localhost', port, user: 'u', password: 'p', ssl } as never)

@@ -1,9 +1,9 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
-import { type PostgresPair, startPostgresPair } from '../../servers/postgres-pair.ts'
+import { type PostgresPair, startPostgresPair } from '../servers/postgres-pair.ts'
 import { Pool, type PoolOptions } from '../../src/index.ts'
-import { type PgClient, PgManager, type PgManagerOptions } from '../../src/managers/pg.ts'
+import { type PgClient, PgManager, type PgManagerOptions } from '../../src/managers/pg/pg.ts'
 import { candidates } from '../../src/managers/pg/hosts.ts'
 import { TcpProxy, VirtualClock } from '../../src/testing/index.ts'
 
@@ -174,7 +174,7 @@ describe('which host', () => {
 })
 
 describe('a role that changes', () => {
-  test('a write that a demoted server refuses breaks its connection, and a retried run goes elsewhere', async () => {
+  test('a write that a demoted server rejects breaks its connection, and a retried run goes elsewhere', async () => {
     const { primary } = pair
     const pool = make(urlOf([primary]), { targetSessionAttrs: 'read-write' })
     let runs = 0
@@ -225,11 +225,9 @@ describe('the config', () => {
       name: 'ConnectError',
       message: expect.stringContaining('the vault is sealed'),
     })
-    await expect(make(() => 5 as never).acquire()).rejects.toThrow(
-      'config is 5: allowed is a connection string',
-    )
+    await expect(make(() => 5 as never).acquire()).rejects.toThrow('config must be a connection string')
     await expect(make(() => urlOf([nowhere], '?target_session_attrs=main')).acquire()).rejects.toThrow(
-      "target_session_attrs of the connection string is 'main': allowed is 'any', 'primary'",
+      "target_session_attrs of the connection string must be one of 'any', 'primary'",
     )
   })
 
@@ -294,22 +292,28 @@ describe('the config', () => {
     )
     const single = { connectionString: 'postgres://u@h/d' }
     expect(candidates(single, {}).hosts).toEqual([{ name: 'h:5432', config: single }])
-    expect(() => read('postgres://h1:x,h2/d')).toThrow("the port of 'h1:x' is 'x': allowed is a whole number")
+    expect(() => read('postgres://h1:x,h2/d')).toThrow(
+      "the port of 'h1:x' must be an integer from 1 to 65535 (got 'x')",
+    )
     expect(() => read('socket:/x', { hosts: [{ host: 'h' }] })).toThrow(
       'hosts needs a connection string that begins',
     )
   })
 
-  test('wrong options are refused by name', () => {
+  test('wrong options are rejected by name', () => {
     const wrong = (options: unknown) => () => new PgManager('postgres://x', options as never)
     expect(wrong({ targetSessionAttrs: 'main' })).toThrow(
-      "targetSessionAttrs is 'main': allowed is 'any', 'primary'",
+      "targetSessionAttrs must be one of 'any', 'primary'",
     )
-    expect(wrong({ hostOrder: 'random' })).toThrow("hostOrder is 'random': allowed is 'ordered', 'shuffled'")
-    expect(wrong({ hostTimeoutMs: 0 })).toThrow('hostTimeoutMs is 0: allowed is milliseconds > 0')
-    expect(wrong({ hosts: [] })).toThrow('hosts is []: allowed is a list of { host, port? }')
-    expect(wrong({ hosts: ['h'] })).toThrow('hosts is ["h"]: allowed is')
-    expect(wrong({ onConnect: 'x' })).toThrow('onConnect is x: allowed is a function')
+    expect(wrong({ hostOrder: 'random' })).toThrow(
+      "hostOrder must be one of 'ordered', 'shuffled' (got 'random')",
+    )
+    expect(wrong({ hostTimeoutMs: 0 })).toThrow(
+      'hostTimeoutMs must be a number of milliseconds > 0, or Infinity (got 0)',
+    )
+    expect(wrong({ hosts: [] })).toThrow('hosts must be a list of { host, port? } that is not empty (got [])')
+    expect(wrong({ hosts: ['h'] })).toThrow('(got ["h"])')
+    expect(wrong({ onConnect: 'x' })).toThrow("onConnect must be a function (got 'x')")
   })
 })
 

@@ -1,7 +1,8 @@
 import pg from 'pg'
 import { afterAll, describe, inject } from 'vitest'
 
-import { type PgClient, PgManager } from '../../src/managers/pg.ts'
+import type { PgClient } from '../../src/managers/pg/client.ts'
+import { PgManager } from '../../src/managers/pg/pg.ts'
 import { describeManager } from '../../src/testing/index.ts'
 
 const url = inject('postgresUrl')
@@ -32,6 +33,7 @@ describe.skipIf(url === '')('PgManager', async () => {
       )
       return rows[0]?.n ?? 0
     },
+    longWork: (client) => client.query('select pg_sleep(30)'),
     fatal: {
       'a database that does not exist': () => new PgManager(config({ database: 'no such database' })),
       'a user that does not exist': () => new PgManager(config({ user: 'no such user' })),

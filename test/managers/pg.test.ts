@@ -1,17 +1,19 @@
+import dns from 'node:dns'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 
 import pg from 'pg'
-import { afterEach, describe, expect, inject, test } from 'vitest'
+import { afterEach, describe, expect, inject, test, vi } from 'vitest'
 
 import { isPoolError, Pool, type PoolOptions } from '../../src/index.ts'
-import { type PgClient, PgManager, type PgManagerOptions } from '../../src/managers/pg.ts'
+import type { PgClient } from '../../src/managers/pg/client.ts'
+import { PgManager, type PgManagerOptions } from '../../src/managers/pg/pg.ts'
 import { TcpProxy } from '../../src/testing/index.ts'
 
 const url = inject('postgresUrl')
 const pools: Pool<PgClient>[] = []
 const make = (
   options: PoolOptions<PgClient> = {},
-  managerOptions: PgManagerOptions = {},
+  managerOptions: PgManagerOptions<PgClient> = {},
   config: string | Record<string, unknown> = url,
 ) => {
   const pool = new Pool<PgClient>(new PgManager(config, managerOptions), options)
@@ -30,7 +32,7 @@ afterEach(async () => {
 })
 
 describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
-  test('a connection killed while idle is removed at once, never handed out, and does not end the process', async () => {
+  test('a connection killed while idle is removed immediately, never handed out, and does not end the process', async () => {
     const closed = Promise.withResolvers<string>()
     const pool = make({ maxSize: 1, beforeClose: (_, reason) => closed.resolve(reason) }, { driver: pg })
     const lease = await pool.acquire()
@@ -94,7 +96,7 @@ describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
     await manager.close(client)
   })
 
-  test('a connection that comes back in a transaction is rolled back', async () => {
+  test('a connection that is returned in a transaction is rolled back', async () => {
     const pool = make({ maxSize: 1 })
     const lease = await pool.acquire()
     const { processID } = lease.connection
@@ -133,7 +135,35 @@ describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
     expect(all.state().statistics.connects.opened).toBe(1)
   })
 
-  test('a connection that comes back with a query still running is closed, and the next caller gets another', async () => {
+  test.each([
+    ["'discard all'", 'discard all', 'select 1'],
+    ['a DISCARD ALL of the holder', 'rollback', 'discard all'],
+    ['a DEALLOCATE ALL of the holder', 'rollback', 'deallocate all'],
+  ] as const)('a named statement works again after %s', async (_, resetOnRelease, between) => {
+    const pool = make({ maxSize: 1 }, { resetOnRelease })
+    const byId = (client: PgClient) =>
+      client.query({ name: 'by-id', text: 'select $1::int as v', values: [7] })
+    await pool.run(byId)
+    await pool.run((client) => client.query(between))
+    // The driver learns from the first failure that the server has dropped the statement.
+    if (resetOnRelease === 'rollback') await expect(pool.run(byId)).rejects.toMatchObject({ code: '26000' })
+    expect((await pool.run(byId)).rows).toEqual([{ v: 7 }])
+    expect(pool.state().statistics.connects.opened).toBe(1)
+  })
+
+  test('a connection whose named statement has another result than it was prepared for is replaced', async () => {
+    const pool = make({ maxSize: 1 })
+    await pool.run((client) => client.query('create temp table shape (n int)'))
+    const all = (client: PgClient) => client.query({ name: 'all', text: 'select * from shape' })
+    await pool.run(all)
+    await pool.run((client) => client.query('alter table shape add column m int'))
+    await expect(pool.run(all)).rejects.toMatchObject({ code: '0A000' })
+    await pool.run((client) => client.query('create temp table shape (n int, m int)'))
+    expect((await pool.run(all)).rowCount).toBe(0)
+    expect(pool.state().statistics.connects.opened).toBe(2)
+  })
+
+  test('a connection that is returned with a query still running is closed, and the next caller gets another', async () => {
     const pool = make({ maxSize: 1 })
     const lease = await pool.acquire()
     const { processID } = lease.connection
@@ -144,7 +174,7 @@ describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
     expect(await running).toBeInstanceOf(Error)
   })
 
-  test('no such database is fatal: the caller gets it at once', async () => {
+  test('no such database is fatal: the caller gets it immediately', async () => {
     const other = new URL(url)
     other.pathname = '/no_such_database'
     await expect(make({}, {}, other.href).acquire()).rejects.toMatchObject({
@@ -153,7 +183,7 @@ describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
     })
   })
 
-  test('fatal and retryable errors are told apart by SQLSTATE', () => {
+  test('fatal and retryable errors are distinguished by SQLSTATE', () => {
     const { isFatal } = PgManager.prototype
     for (const code of ['28000', '28P01', '3D000', '42501', 'ERR_MODULE_NOT_FOUND'])
       expect(isFatal({ code })).toBe(true)
@@ -198,8 +228,8 @@ describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
     await Promise.all([manager.close(healthy), manager.close(dead)])
     const { rows } = await make().run((client) =>
       client.query('select pid from pg_stat_activity where pid in ($1, $2)', [
-        healthy.processID,
-        dead.processID,
+        (healthy as PgClient).processID,
+        (dead as PgClient).processID,
       ]),
     )
     expect(rows.length).toBeLessThanOrEqual(1)
@@ -226,7 +256,29 @@ test('a server that accepts and says nothing: the attempt fails in time and leav
   await new Promise((resolve) => server.close(resolve))
 })
 
-test('nobody listens: a clear error with its cause', async () => {
+test('a name with several addresses of which none answers: the error names the host, the port and the first reason', async () => {
+  const { lookup } = dns
+  vi.spyOn(dns, 'lookup').mockImplementation(((
+    name: string,
+    options: object,
+    done: (...of: unknown[]) => void,
+  ) => {
+    if (name !== 'db.test') return lookup(name, options, done as never)
+    const addresses = ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 }))
+    process.nextTick(done, null, addresses)
+  }) as never)
+  const pool = make({ retryConnect: false }, {}, 'postgres://x@db.test:1/x')
+  await expect(pool.acquire()).rejects.toMatchObject({
+    cause: {
+      message: 'cannot connect to db.test:1: connect ECONNREFUSED 127.0.0.1:1 (and 1 more address)',
+      code: 'ECONNREFUSED',
+      cause: { errors: [{}, {}] },
+    },
+  })
+  vi.restoreAllMocks()
+})
+
+test('no server: a clear error with its cause', async () => {
   const pool = make({ retryConnect: false }, {}, 'postgres://x@127.0.0.1:1/x')
   const error = await pool.acquire().catch((caught: unknown) => caught)
   expect(isPoolError(error) && error.message).toMatch(
@@ -234,13 +286,38 @@ test('nobody listens: a clear error with its cause', async () => {
   )
 })
 
-test('wrong arguments are refused by name', () => {
-  expect(() => new PgManager(5 as never)).toThrow('config is 5')
+test('wrong arguments are rejected by name', () => {
+  expect(() => new PgManager(5 as never)).toThrow(/^config must be a connection string, .* \(got 5\)$/)
+  expect(() => new PgManager('postgres://x', { dnsRefreshMs: 0 })).toThrow(
+    'dnsRefreshMs must be a number of milliseconds > 0, or Infinity (got 0)',
+  )
   expect(() => new PgManager('postgres://x', { resetOnRelease: 'all' as never })).toThrow(
-    "resetOnRelease is 'all': allowed is 'none', 'rollback', 'discard all'",
+    "resetOnRelease must be one of 'none', 'rollback', 'discard all' (got 'all')",
   )
   expect(() => new PgManager('postgres://x', { drivr: pg } as never)).toThrow(
-    'drivr is not one of the options',
+    'drivr must be one of the options of PgManager: did you mean driver?',
   )
-  expect(() => new PgManager('postgres://x', { driver: {} as never })).toThrow('driver has no class Client')
+  expect(() => new PgManager('postgres://x', { driver: {} as never })).toThrow(
+    'driver must be an object with the class Client',
+  )
+})
+
+test('a connection string that is not set, or is no PostgreSQL URL, is rejected by the constructor', () => {
+  const url: string | undefined = process.env['CENOTE_NOT_SET']
+  expect(() => new PgManager(url)).toThrow(
+    'config must be a connection string, an object for pg.Client, or a function that returns one of them (got undefined)',
+  )
+  const rule = 'the connection string must begin with postgres://, postgresql://, socket: or /'
+  for (const [given, shown] of [
+    ['', 'an empty string'],
+    ['mysql://root:secret@localhost/db', 'mysql://'],
+    ['localhost:5432/db', 'a string without one of them'],
+    ['host=localhost password=secret', 'a string without one of them'],
+    ['user:secret@host/app', 'a string without one of them'],
+  ] as const) {
+    expect(() => new PgManager(given)).toThrow(`${rule} (got ${shown})`)
+    expect(() => new PgManager({ connectionString: given })).toThrow(`${rule} (got ${shown})`)
+  }
+  for (const right of ['postgres://x', 'PostgreSQL://h1,h2/db', 'socket:/run/postgresql?db=x', '/run db'])
+    expect(() => new PgManager(right)).not.toThrow()
 })

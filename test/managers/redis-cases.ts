@@ -1,14 +1,16 @@
+import dns from 'node:dns'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 
 import { createClient } from 'redis'
 import { generate } from 'selfsigned'
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 
-import { freePort } from '../../servers/free-port.ts'
-import { type PrivateRedis, startRedis } from '../../servers/redis.ts'
+import { freePort } from '../servers/free-port.ts'
+import { type PrivateRedis, startRedis } from '../servers/redis.ts'
 import { type ConnectionManager, Pool, type PoolOptions } from '../../src/index.ts'
 import { describeManager, TcpProxy } from '../../src/testing/index.ts'
 
@@ -38,6 +40,15 @@ export interface DrivenRedis<C> {
 }
 
 const url = inject('redisUrl')
+/** A config of either driver that asks for reconnection. */
+const reconnecting = (target: RedisTarget): object => ({
+  ...target,
+  retryStrategy: () => 1,
+  reconnectOnError: () => true,
+  enableOfflineQueue: true,
+  disableOfflineQueue: false,
+  socket: { reconnectStrategy: 1 },
+})
 const never = new AbortController().signal
 const targetOf = (text: string): RedisTarget => {
   const { hostname: host, port, username, password } = new URL(text)
@@ -322,6 +333,98 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       expect(new Set(seen).size).toBe(2)
     })
 
+    test('cancel: a blocking command rejects, also one that waits behind it, and the connection stays in use', async () => {
+      const made = manager(url)
+      const pool = new Pool<C>(made, { maxSize: 1 })
+      pools.push(pool)
+      const first = await pool.run(idOf)
+      const lease = await pool.acquire()
+      const blocked = [0, 1].map((index) => call(lease.connection, 'BLPOP', `${prefix}nothing${index}`, '0'))
+      const outcomes = Promise.allSettled(blocked)
+      await made.cancel?.(lease.connection, never)
+      for (const outcome of await outcomes)
+        expect(outcome).toMatchObject({
+          status: 'rejected',
+          reason: { message: expect.stringContaining('UNBLOCKED client unblocked') },
+        })
+      lease.release()
+      expect(await pool.run(idOf)).toBe(first)
+    })
+
+    test('cancel leaves a connection alone that runs nothing, and opens none for it', async () => {
+      let opened = 0
+      const made = manager((() => (opened++, url)) as never)
+      const connection = await made.connect({ signal: never, lost: () => {} })
+      await made.cancel?.(connection, never)
+      expect([opened, await call(connection, 'PING')]).toEqual([1, 'PONG'])
+      await made.close(connection)
+    })
+
+    test('cancel ends with its signal when the command cannot be stopped', async () => {
+      const proxy = await TcpProxy.start(targetOf(url))
+      const made = manager({ ...targetOf(url), host: proxy.host, port: proxy.port })
+      const connection = await made.connect({ signal: never, lost: () => {} })
+      try {
+        proxy.blackhole()
+        call(connection, 'BLPOP', `${prefix}nothing`, '0').catch(() => {})
+        const controller = new AbortController()
+        const cancelled = Promise.resolve(made.cancel?.(connection, controller.signal))
+        controller.abort(new Error('took too long'))
+        await expect(cancelled).rejects.toThrow('took too long')
+      } finally {
+        await made.close(connection)
+        await proxy.close()
+      }
+    })
+
+    test('close resolves once the server has dropped the connection, also a blocked one', async () => {
+      const made = manager(url)
+      const ids: string[] = []
+      for (const use of [
+        () => {},
+        (connection: C) => void call(connection, 'BLPOP', `${prefix}nothing`, '0').catch(() => {}),
+      ]) {
+        const connection = await made.connect({ signal: never, lost: () => expect.unreachable() })
+        ids.push(await idOf(connection))
+        use(connection)
+        await made.close(connection)
+      }
+      const list = (await admin.sendCommand(['CLIENT', 'LIST', 'ID', ...ids])) as unknown as string
+      expect(list.trim()).toBe('')
+    })
+
+    test('unref lets the process end while the connection is idle, and ref undoes it', async () => {
+      const made = manager(url)
+      const sockets = (): number =>
+        process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length
+      const before = sockets()
+      const connection = await made.connect({ signal: never, lost: () => {} })
+      expect(sockets()).toBe(before + 1)
+      made.unref?.(connection)
+      expect(sockets()).toBe(before)
+      made.ref?.(connection)
+      expect(sockets()).toBe(before + 1)
+      await made.close(connection)
+    })
+
+    test('a driver that is told to reconnect does not: the connection is lost, and stays broken', async () => {
+      const made = manager(reconnecting(targetOf(url)) as RedisTarget)
+      const lost = Promise.withResolvers<unknown>()
+      const connection = await made.connect({ signal: never, lost: lost.resolve })
+      await kill(await idOf(connection))
+      await lost.promise
+      await expect(call(connection, 'PING')).rejects.toThrow()
+      expect(made.hasBroken(connection)).toBe(true)
+      await made.close(connection)
+    })
+
+    test('the error of a failed login holds no password', async () => {
+      const pool = make({}, {}, { ...targetOf(url), username: 'nobody', password: 'hunter2' })
+      const error = await failure(pool.acquire())
+      expect(error.cause.message).toContain('WRONGPASS')
+      expect(inspect(error, { depth: 9 })).not.toContain('hunter2')
+    })
+
     test('a user who may not even PING can be pooled', async () => {
       const user = `cenote-${process.pid}-${Math.trunc(Math.random() * 1e9)}`
       await admin.sendCommand(['ACL', 'SETUSER', user, 'on', '>secret', '~*', '+@all', '-ping'])
@@ -361,7 +464,7 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       }
     })
 
-    test('a restart: what is idle is gone at once, and callers are served when it is back', async () => {
+    test('a restart: what is idle is gone immediately, and callers are served when it is back', async () => {
       const pool = make(quick, {}, own.url)
       const leases = await Promise.all([pool.acquire(), pool.acquire()])
       for (const lease of leases) lease.release()
@@ -388,7 +491,7 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       expect(await pool.run((connection) => call(connection, 'PING'))).toBe('PONG')
     })
 
-    test('a connection to a server that was demoted is closed when a write is refused', async () => {
+    test('a connection to a server that was demoted is closed when a write is rejected', async () => {
       const pool = make({ maxSize: 1 }, {}, own.url)
       const first = await pool.run(idOf)
       const demote = createClient({ url: own.url })
@@ -398,6 +501,11 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
         await demote.sendCommand(['REPLICAOF', '127.0.0.1', String(await freePort())])
         await expect(pool.run((connection) => call(connection, 'SET', 'a', '1'))).rejects.toThrow('READONLY')
         expect(pool.state().statistics.closed.broken).toBe(1)
+        // Also when the holder catches the error, and when the server refuses it inside a transaction.
+        await pool.run((connection) => call(connection, 'SET', 'a', '1').catch(() => {}))
+        expect(pool.state().statistics.closed.broken).toBe(2)
+        await pool.run((connection) => driven.transaction(connection, 'a', '1').catch(() => {}))
+        expect(pool.state().statistics.closed.broken).toBe(3)
         await demote.sendCommand(['REPLICAOF', 'NO', 'ONE'])
         expect(
           await pool.run(
@@ -422,7 +530,7 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       await loading.close()
     })
 
-    test('max clients reached: a retry may help', async () => {
+    test('a server at maxclients is named, and connecting is retried', async () => {
       const admin = createClient({ url: own.url })
       admin.on('error', () => {})
       await admin.connect()
@@ -435,6 +543,9 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       try {
         const { cause } = await failure(make({ retryConnect: false }, {}, own.url).acquire())
         expect(manager(own.url).isFatal?.(cause)).toBe(false)
+        // One of the drivers never reads the reason that the server sends.
+        expect(cause.message).toContain(`127.0.0.1:${own.port}`)
+        expect(cause.message).toContain('has reached maxclients')
       } finally {
         await admin.sendCommand(['CONFIG', 'SET', 'maxclients', limit])
         admin.destroy()
@@ -490,7 +601,7 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
 
   describe.skipIf(url === '')(`${driven.name} and mistakes`, () => {
     if (url === '') return
-    test('a port where somebody else listens', async () => {
+    test('a port of another program', async () => {
       for (const [greeting, message] of [
         ['J\0\0\0\n8.0.0', 'does not answer as Redis'],
         ['AMQP\0\0\t\x01', 'does not answer as Redis'],
@@ -516,7 +627,7 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
         make({ retryConnect: false }, {}, { host, port: Number(port) }).acquire(),
       )
       expect(cause.message).toBe(
-        `${host}:${port} closed the connection before it answered: is it a Redis server?`,
+        `${host}:${port} closed the connection before it answered: it has reached maxclients, is in protected mode, or is not a Redis server`,
       )
     })
 
@@ -526,7 +637,7 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       expect([kind, cause.code]).toEqual(['ConnectError', 'NOT_REDIS'])
     })
 
-    test('a host that does not exist, and a port where nobody listens: a retry may help', async () => {
+    test('a host that does not exist, and a port without a server: a retry may help', async () => {
       for (const target of [
         { host: 'no-such-host.invalid', port: 6379 },
         { host: '127.0.0.1', port: await freePort() },
@@ -537,20 +648,60 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       }
     })
 
-    test('wrong arguments are refused by name', () => {
-      expect(() => manager(5 as never)).toThrow('config is 5')
-      expect(() => manager('postgres://u:secret@x')).toThrow(
-        /^config is a string that is not of the form redis:\/\//,
-      )
-      expect(() => manager(url, { resetOnRelease: 'all' as never })).toThrow(
-        "resetOnRelease is 'all': allowed is 'none', 'undo'",
-      )
-      expect(() => manager(url, { onConnect: 'set' as never })).toThrow(
-        'onConnect is set: allowed is a function',
-      )
-      expect(() => manager(url, { resetOnReleas: 'none' } as never)).toThrow(
-        'resetOnReleas is not one of the options of',
-      )
+    test('a wrong config is rejected in the constructor, without its password', () => {
+      expect(() => manager(5 as never)).toThrow('config must be a redis:// URL, an object for')
+      expect(() => manager(undefined as never)).toThrow('(got undefined)')
+      for (const text of ['postgres://u:secret@x', 'redis://u:secret@ x', '']) {
+        const attempt = (): unknown => manager(text)
+        expect(attempt).toThrow('config must be a URL of the form redis://')
+        expect(attempt).not.toThrow('secret')
+      }
+    })
+
+    test('a wrong option is rejected by name', () => {
+      for (const [option, value] of [
+        ['resetOnRelease', 'all'],
+        ['onConnect', 'set'],
+        ['resetOnReleas', 'none'],
+      ] as const)
+        expect(() => manager(url, { [option]: value })).toThrow(
+          expect.objectContaining({ name: 'PoolOptionsError', option, value }),
+        )
+    })
+
+    test('a name with several addresses that all refuse: host, port and the first inner message', async () => {
+      const port = await freePort()
+      const original = dns.lookup
+      vi.spyOn(dns, 'lookup').mockImplementation(((host: string, options: unknown, done: never) =>
+        host === 'db.test'
+          ? process.nextTick(done, null, [
+              { address: '127.0.0.1', family: 4 },
+              { address: '127.0.0.2', family: 4 },
+            ])
+          : original(host, options as never, done)) as never)
+      try {
+        const pool = make({ retryConnect: false }, {}, { host: 'db.test', port })
+        const { cause } = await failure(pool.acquire())
+        expect(cause.message).toMatch(
+          new RegExp(`^cannot connect to db.test:${port}: connect ECONNREFUSED 127.0.0.1:${port}`),
+        )
+        expect(cause.code).toBe('ECONNREFUSED')
+      } finally {
+        vi.restoreAllMocks()
+      }
+    })
+
+    test('a config may be a function, called for each connect; its failure is a connect failure that may be retried', async () => {
+      let calls = 0
+      const pool = make({ maxSize: 2, connectBackoff: { minMs: 1, maxMs: 5 } }, {}, (async () => {
+        if (++calls === 1) throw new TypeError('fetch failed')
+        return url
+      }) as never)
+      const leases = await Promise.all([pool.acquire(), pool.acquire()])
+      expect([calls, pool.state().statistics.connects]).toEqual([3, { opened: 2, failed: 1 }])
+      for (const lease of leases) lease.release()
+      const none = make({}, {}, (() => undefined) as never)
+      expect((await failure(none.acquire())).cause.message).toContain('config must be a redis:// URL')
     })
 
     test('slow, and then gone: every caller gets an answer or an error', async () => {
@@ -568,9 +719,6 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
         const results = await Promise.allSettled(work)
         expect(results.every((result) => result.status === 'rejected' || result.value === 'PONG')).toBe(true)
         expect(await pool.run((connection) => call(connection, 'PING'))).toBe('PONG')
-        const lease = await pool.acquire()
-        expect(await manager(url).isValid(lease.connection, never)).toBe(true)
-        lease.release()
       } finally {
         await proxy.close()
       }

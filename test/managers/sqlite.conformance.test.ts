@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { afterAll, describe } from 'vitest'
 
-import { type SqliteDatabase, SqliteManager } from '../../src/managers/sqlite.ts'
+import { type SqliteDatabase, SqliteManager } from '../../src/managers/sqlite/sqlite.ts'
 import { describeManager } from '../../src/testing/index.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'cenote-sqlite-'))

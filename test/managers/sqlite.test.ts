@@ -8,11 +8,12 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Pool } from '../../src/index.ts'
 import {
   openSqlite,
+  type OpenSqliteOptions,
   type SqliteDatabase,
   type SqliteDriver,
   SqliteManager,
   type SqliteManagerOptions,
-} from '../../src/managers/sqlite.ts'
+} from '../../src/managers/sqlite/sqlite.ts'
 
 /** node:sqlite behind the names of better-sqlite3, which is not installed here: its options, properties and error codes. */
 class BetterShaped {
@@ -30,6 +31,10 @@ class BetterShaped {
   }
   exec(sql: string): this {
     named(() => this.#database.exec(sql))
+    return this
+  }
+  function(name: string, call: () => number): this {
+    named(() => this.#database.function(name, call))
     return this
   }
   prepare(sql: string): sqlite.StatementSync {
@@ -65,7 +70,7 @@ afterEach(async () => {
 })
 
 const context = { signal: new AbortController().signal, lost: () => {} }
-const failure = (manager: SqliteManager) =>
+const failure = <D extends object>(manager: SqliteManager<D>) =>
   manager.connect(context).then(
     () => undefined,
     (error: Error) => ({ message: error.message, isFatal: manager.isFatal(error) }),
@@ -81,9 +86,10 @@ describe.each([
   ['node:sqlite given as the driver', sqlite],
   ['the shape of better-sqlite3', BetterShaped],
 ] as readonly [string, SqliteDriver | undefined][])('with %s', (_, driver) => {
-  const make = (options: SqliteManagerOptions = {}) => new SqliteManager(path, { driver, ...options })
-  const open = async (options: Parameters<typeof openSqlite>[1] = {}) => {
-    const pools = await openSqlite(path, { driver, ...options })
+  const make = (options: SqliteManagerOptions<SqliteDatabase> = {}) =>
+    new SqliteManager<SqliteDatabase>(path, { driver, ...options })
+  const open = async (options: OpenSqliteOptions<SqliteDatabase> = {}) => {
+    const pools = await openSqlite<SqliteDatabase>(path, { driver, ...options })
     cleanups.push(() => pools.close())
     return pools
   }
@@ -139,6 +145,26 @@ describe.each([
     expect(pool.state().statistics.closed.hook).toBe(1)
     await pool.close()
   })
+
+  test.each(['readers', 'writer'] as const)(
+    'an unfinished iterator of %s closes its connection; the next holder sees what was committed',
+    async (which) => {
+      const pools = await open({ readers: 1, busyTimeoutMs: 0 })
+      await pools.writer.run((db) => db.exec('create table t (n integer); insert into t values (1), (2)'))
+      const first = await pools[which].run((db) => {
+        ;(db.prepare('select n from t') as unknown as sqlite.StatementSync).iterate().next()
+        return db
+      })
+      const other = new sqlite.DatabaseSync(path)
+      other.exec('insert into t values (3)')
+      other.close()
+      await pools.writer.run((db) => db.exec('insert into t values (4)'))
+      const [next, rows] = await pools[which].run((db) => [db, all(db, 'select n from t')] as const)
+      expect(next === first).toBe(false)
+      expect(rows).toHaveLength(4)
+      expect(pools[which].state().statistics.closed.hook).toBe(1)
+    },
+  )
 
   test('onConnect sets pragmas before first use; its failure is a connect failure that leaves nothing open', async () => {
     const { writer } = await open({
@@ -199,15 +225,15 @@ describe.each([
   test('what is no database, or cannot be opened, is fatal and says why', async () => {
     const notADatabase = join(folder, 'letter.txt')
     await writeFile(notADatabase, 'Dear reader, this is not a database at all. '.repeat(50))
-    const cases: [string, SqliteManagerOptions, string][] = [
+    const cases: [string, SqliteManagerOptions<SqliteDatabase>, string][] = [
       [notADatabase, {}, 'it is not a SQLite database'],
       [notADatabase, { mode: 'reader' }, 'it is not a SQLite database'],
       [join(folder, 'no', 'x.db'), {}, `the folder '${join(folder, 'no')}' does not exist`],
-      [join(folder, 'no.db'), { mode: 'reader' }, 'there is no such file; a writer creates it'],
+      [join(folder, 'no.db'), { mode: 'reader' }, 'the file does not exist; a writer creates it'],
       [folder, {}, 'it is not a file'],
     ]
     for (const [file, options, problem] of cases) {
-      const found = await failure(new SqliteManager(file, { driver, ...options }))
+      const found = await failure(new SqliteManager<SqliteDatabase>(file, { driver, ...options }))
       const message = `cannot open '${file}' as a ${options.mode ?? 'writer'}: ${problem}`
       expect(found).toEqual({ message, isFatal: true })
     }
@@ -247,21 +273,19 @@ test('a connection that met corruption or a failing disk is broken, one that met
   manager.close(database)
 })
 
-test('wrong arguments are refused by name', async () => {
+test('wrong arguments are rejected by name', async () => {
   const wrong =
     (...given: unknown[]) =>
     () =>
       new SqliteManager(...(given as [string]))
   for (const bad of [':memory:', '', 'file:x?mode=memory', undefined])
-    expect(wrong(bad)).toThrow(`path is '${String(bad)}': allowed is the path of a file`)
-  expect(wrong('x', { mode: 'rw' })).toThrow("mode is 'rw': allowed is 'reader', 'writer'")
-  expect(wrong('x', { resetOnRelease: 'all' })).toThrow(
-    "resetOnRelease is 'all': allowed is 'none', 'rollback'",
-  )
-  expect(wrong('x', { busyTimeoutMs: 0.5 })).toThrow('busyTimeoutMs is 0.5: allowed is whole milliseconds')
-  expect(wrong('x', { onConnect: 5 })).toThrow('onConnect is 5: allowed is a function')
-  expect(wrong('x', { driver: {} })).toThrow('driver is neither node:sqlite')
-  expect(wrong('x', { timeout: 5 })).toThrow('timeout is not one of the options of SqliteManager')
-  await expect(openSqlite(path, { readers: 0 })).rejects.toThrow('maxSize is 0')
-  await expect(openSqlite(path, { raeders: 2 } as never)).rejects.toThrow('raeders is not one of')
+    expect(wrong(bad)).toThrow(`path must be the path of a file (got '${String(bad)}')`)
+  expect(wrong('x', { mode: 'rw' })).toThrow(/^mode .*'reader' or 'writer'/)
+  expect(wrong('x', { resetOnRelease: 'all' })).toThrow(/^resetOnRelease .*'none' or 'rollback'/)
+  expect(wrong('x', { busyTimeoutMs: 0.5 })).toThrow(/^busyTimeoutMs .*>= 0/)
+  expect(wrong('x', { onConnect: 5 })).toThrow(/^onConnect .*a function/)
+  expect(wrong('x', { driver: {} })).toThrow(/^driver .*'node:sqlite'/)
+  expect(wrong('x', { timeout: 5 })).toThrow('timeout must be one of the options of SqliteManager')
+  await expect(openSqlite(path, { readers: 0 })).rejects.toThrow(/^maxSize /)
+  await expect(openSqlite(path, { raeders: 2 } as never)).rejects.toThrow('raeders must be one of')
 })

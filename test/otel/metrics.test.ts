@@ -3,6 +3,7 @@ import { get } from 'node:http'
 import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 
+import { metrics } from '@opentelemetry/api'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import {
   AggregationTemporality,
@@ -12,7 +13,7 @@ import {
   type MetricData,
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 
 import { Pool, type PoolOptions } from '../../src/index.ts'
 import { instrument, type InstrumentOptions, INSTRUMENTS } from '../../src/otel/index.ts'
@@ -111,7 +112,7 @@ test('times are histograms in seconds, with buckets that fit a checkout', async 
     expect(metrics.get(`db.client.connection.${name}`)?.descriptor.unit).toBe('s')
 })
 
-test('what goes wrong is counted: time-outs, refusals, aborts, failed connects and checks, closes by reason, leaks', async () => {
+test('what goes wrong is counted: timeouts, refusals, aborts, failed connects and checks, closes by reason, leaks', async () => {
   const { pool, manager, clock } = poolOf({
     maxSize: 1,
     maxWaiting: 2,
@@ -197,6 +198,86 @@ test('end stops it, twice is once', async () => {
   expect(names).toEqual([])
 })
 
+test('a global provider that is set after instrument was called gets the metrics, with and without events', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  cleanups.push(() => vi.useRealTimers())
+  const { pool } = poolOf({ maxSize: 4 })
+  const instrumentation = instrument({ pools: [pool], tracerProvider: null })
+  cleanups.push(
+    () => instrumentation.end(),
+    () => metrics.disable(),
+  )
+  ;(await pool.acquire()).release()
+  const next = () => {
+    const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
+    const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })
+    metrics.disable()
+    const meterProvider = new MeterProvider({ readers: [reader] })
+    metrics.setGlobalMeterProvider(meterProvider)
+    cleanups.push(() => meterProvider.shutdown())
+    return async () => {
+      await reader.forceFlush()
+      const all = exporter
+        .getMetrics()
+        .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((each) => each.metrics))
+      return new Map(all.map((each) => [each.descriptor.name, each]))
+    }
+  }
+  const readIdle = next()
+  // No event: the pool is idle.
+  vi.advanceTimersByTime(1_000)
+  expect(points(await readIdle(), 'db.client.connection.limit')).toEqual({ '': 4 })
+  const readBusy = next()
+  ;(await pool.acquire()).release()
+  const busy = await readBusy()
+  expect(points(busy, 'db.client.connection.limit')).toEqual({ '': 4 })
+  expect((busy.get('db.client.connection.wait_time') as HistogramMetricData).dataPoints[0]?.value.count).toBe(
+    1,
+  )
+})
+
+test('instrument called twice counts once, until both have ended', async () => {
+  const { pool } = poolOf({ maxSize: 4 })
+  const { pool: other } = poolOf({ name: 'other', maxSize: 3 })
+  const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })
+  const meterProvider = new MeterProvider({ readers: [reader] })
+  cleanups.push(() => meterProvider.shutdown())
+  const first = instrument({ pools: [pool], meterProvider, tracerProvider: null })
+  const second = instrument({ pools: [pool, other], meterProvider, tracerProvider: null })
+  cleanups.push(
+    () => first.end(),
+    () => second.end(),
+  )
+  const read = async () => {
+    exporter.reset()
+    await reader.forceFlush()
+    const all = exporter
+      .getMetrics()
+      .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((each) => each.metrics))
+    const of = (name: string) => all.find(({ descriptor }) => descriptor.name === name)!.dataPoints
+    const byPool = (name: string) =>
+      Object.fromEntries(
+        of(name).map(({ attributes, value }) => [
+          attributes['db.client.connection.pool.name'],
+          typeof value === 'number' ? value : value.count,
+        ]),
+      )
+    return [byPool('db.client.connection.limit'), byPool('db.client.connection.wait_time')]
+  }
+  for (const each of [pool, other]) (await each.acquire()).release()
+  expect(await read()).toEqual([
+    { orders: 4, other: 3 },
+    { orders: 1, other: 1 },
+  ])
+  first.end()
+  for (const each of [pool, other]) (await each.acquire()).release()
+  expect(await read()).toEqual([
+    { orders: 4, other: 3 },
+    { orders: 2, other: 2 },
+  ])
+})
+
 // A pool to which everything that is measured has happened, scraped over HTTP.
 async function scrape(): Promise<string> {
   const { pool, manager, clock } = poolOf({
@@ -278,9 +359,13 @@ test('a wrong option names itself and what is allowed', () => {
   expect(() => instrument({ pool: [] } as never)).toThrow(
     'pool is not one of the options of instrument: known are meterProvider, tracerProvider, pools',
   )
-  expect(() => instrument({ pools: 5 } as never)).toThrow('pools is 5: allowed is an array of pools')
-  expect(() => instrument({ pools: [{}] } as never)).toThrow('allowed is an array of pools')
-  expect(() => instrument({ meterProvider: {} } as never)).toThrow('meterProvider has no method getMeter')
-  expect(() => instrument({ tracerProvider: {} } as never)).toThrow('tracerProvider has no method getTracer')
-  expect(() => instrument(null as never)).toThrow('allowed is an object')
+  expect(() => instrument({ pools: 5 } as never)).toThrow('pools must be an array of pools (got 5)')
+  expect(() => instrument({ pools: [{}] } as never)).toThrow('pools must be an array of pools')
+  expect(() => instrument({ meterProvider: {} } as never)).toThrow(
+    'meterProvider must be a MeterProvider, or null for no metrics',
+  )
+  expect(() => instrument({ tracerProvider: {} } as never)).toThrow(
+    'tracerProvider must be a TracerProvider, or null for no spans',
+  )
+  expect(() => instrument(null as never)).toThrow('must be an object')
 })

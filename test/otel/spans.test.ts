@@ -9,9 +9,9 @@ import {
 import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest'
 
 import { Pool, type PoolOptions } from '../../src/index.ts'
-import { MariadbManager } from '../../src/managers/mariadb.ts'
-import { Mysql2Manager } from '../../src/managers/mysql2.ts'
-import { PgManager } from '../../src/managers/pg.ts'
+import { MariadbManager } from '../../src/managers/mysql/mariadb.ts'
+import { Mysql2Manager } from '../../src/managers/mysql/mysql2.ts'
+import { PgManager } from '../../src/managers/pg/pg.ts'
 import { instrument } from '../../src/otel/index.ts'
 import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../src/testing/index.ts'
 
@@ -109,7 +109,7 @@ test('a failure is a status and an error.type, and never a message', async () =>
   instrumentation.end()
 })
 
-test('a connect that nobody asked for is a span of its own; after end there are no spans', async () => {
+test('a connect that no caller asked for is a span of its own; after end there are no spans', async () => {
   const { pool, clock, instrumentation } = poolOf()
   await pool.resize({ minIdle: 1 })
   await clock.advance(1)
@@ -122,7 +122,7 @@ test('a connect that nobody asked for is a span of its own; after end there are 
   expect(exporter.getFinishedSpans()).toEqual([])
 })
 
-test('many acquires under way at once each keep their own caller', async () => {
+test('many concurrent acquires each keep their own caller', async () => {
   const { pool, instrumentation } = poolOf({ maxSize: 2 })
   const runs = await Promise.all(
     Array.from({ length: 50 }, () =>
@@ -134,6 +134,59 @@ test('many acquires under way at once each keep their own caller', async () => {
   expect(acquires).toHaveLength(50)
   expect(new Set(acquires.map((span) => span.parentSpanContext?.spanId))).toEqual(callers)
   instrumentation.end()
+})
+
+test('instrument called twice makes one span of each acquire, until both have ended', async () => {
+  const { pool, instrumentation } = poolOf()
+  const again = instrument({ meterProvider: null, tracerProvider: provider })
+  ;(await pool.acquire()).release()
+  expect(named(exporter.getFinishedSpans(), 'cenote acquire')).toHaveLength(1)
+  expect(named(exporter.getFinishedSpans(), 'cenote connect')).toHaveLength(1)
+  instrumentation.end()
+  exporter.reset()
+  ;(await pool.acquire()).release()
+  expect(named(exporter.getFinishedSpans(), 'cenote acquire')).toHaveLength(1)
+  again.end()
+  exporter.reset()
+  ;(await pool.acquire()).release()
+  expect(exporter.getFinishedSpans()).toEqual([])
+})
+
+test('a span inspects no other pool: each pool is inspected once, also those created later and those closed', async () => {
+  let looks = 0
+  const { look } = Pool.prototype
+  Pool.prototype.look = function (this: Pool<unknown>) {
+    looks++
+    return look.call(this)
+  } as typeof look
+  const instrumentation = instrument({ meterProvider: null, tracerProvider: provider })
+  try {
+    const server = { system: 'postgresql', address: 'db.internal' }
+    const create = (name: string) => new Pool(Object.assign(new ScriptedManager(), { server }), { name })
+    const pools = Array.from({ length: 30 }, (_, n) => create(`p${n}`))
+    const use = async (pool: Pool<ScriptedConnection>) => {
+      for (let n = 0; n < 10; n++) (await pool.acquire()).release()
+    }
+    for (const pool of pools) await use(pool)
+    const first = looks
+    // Pools of other tests of this file may still be alive.
+    expect(first).toBeLessThan(60)
+    for (const pool of pools) await use(pool)
+    expect(looks).toBe(first)
+    const late = create('late')
+    await use(late)
+    expect(looks).toBe(first + 1)
+    await late.close()
+    for (let n = 0; n < 10; n++) await late.acquire().catch(() => {})
+    expect(looks).toBe(first + 1)
+    const spans = exporter.getFinishedSpans().filter(({ name }) => name === 'cenote acquire')
+    expect(spans.length).toBeGreaterThanOrEqual(610)
+    for (const { attributes } of spans) expect(attributes['server.address']).toBe('db.internal')
+    for (const pool of pools) await pool.close()
+  } finally {
+    Pool.prototype.look = look
+    instrumentation.end()
+  }
 })
 
 test('managers tell the server by its address, port and database, never a user or a password', () => {

@@ -3,11 +3,13 @@ import { resolve } from 'node:path'
 
 import { expect, test } from 'vitest'
 
-import { withTables } from '../../build/telemetry-tables.ts'
+import { withTables } from '../../scripts/telemetry-tables.ts'
 
 test('the tables of docs/telemetry.md are those of the sources: npm run docs:telemetry', async () => {
   const page = await readFile(resolve(import.meta.dirname, '../../docs/telemetry.md'), 'utf8')
   expect(await withTables(page)).toBe(page)
   expect(page).toContain('| `cenote:acquire` | A caller got a connection. |')
-  expect(page).toContain('`waitMs: number` 0 where the caller did not wait.')
+  expect(page).toContain(
+    '`waitMs: number` How long the caller waited, in milliseconds; 0 if it did not wait.',
+  )
 })

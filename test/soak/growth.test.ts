@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 
 import { expect, inject, test } from 'vitest'
 
-import { grown, type Sample } from '../../soak/growth.ts'
+import { grown, type Sample } from '../../bench/soak/growth.ts'
 
 const MIB = 2 ** 20
 const samples = (each: (n: number) => Partial<Sample>): Sample[] =>
@@ -22,7 +22,7 @@ test('what comes and goes has not grown, nor has what a start needs', () => {
 
 test('what goes on growing is told, however slowly it does', () => {
   expect(grown(samples((n) => ({ heap: 14 * MIB + n * 100_000 })))).toEqual([
-    expect.stringMatching(/^heap grew from \d+ to \d+: allowed is 1500000 more$/),
+    expect.stringMatching(/^heap grew from \d+ to \d+: the limit is 1500000 more$/),
   ])
   expect(grown(samples((n) => ({ external: n * MIB })))).toHaveLength(1)
   expect(grown(samples((n) => ({ handles: 3 * n })))).toHaveLength(1)
@@ -41,7 +41,7 @@ test.skipIf(inject('postgresUrl') === '')(
   () => {
     const { status, stdout } = spawnSync(
       process.execPath,
-      ['--expose-gc', 'soak/main.ts', '--seconds', '15'],
+      ['--expose-gc', 'bench/soak/main.ts', '--seconds', '15'],
       { encoding: 'utf8', timeout: 60_000, env: { ...process.env, CENOTE_PG_URL: inject('postgresUrl') } },
     )
     expect([status, stdout]).toEqual([0, expect.stringContaining('all is flat')])

@@ -13,13 +13,13 @@ export interface GenericPoolOptions {
   readonly min?: number | string | undefined
   /** Default: no limit. */
   readonly maxWaitingClients?: number | string | undefined
-  /** Ask `validate` before a resource that was used before is handed out. Default: false. */
+  /** Call `validate` before a resource that was used before is handed out. Default: false. */
   readonly testOnBorrow?: boolean | undefined
-  /** Ask `validate` when a resource comes back. Default: false. */
+  /** Call `validate` when a resource is released. Default: false. */
   readonly testOnReturn?: boolean | undefined
   /** Default: no limit. */
   readonly acquireTimeoutMillis?: number | string | undefined
-  /** Default: 5000; generic-pool waits for ever. */
+  /** Default: 5000; generic-pool waits forever. */
   readonly destroyTimeoutMillis?: number | string | undefined
   /** Priorities from 0, which is served first, to one below this. Default: 1. */
   readonly priorityRange?: number | undefined
@@ -27,13 +27,13 @@ export interface GenericPoolOptions {
   readonly fifo?: boolean | undefined
   /** false: nothing is created before `start` or the first acquire. Default: true. */
   readonly autostart?: boolean | undefined
-  /** How often idle resources are looked at. Default: 0: never, unless an idle timeout is given, then 1000. */
+  /** Interval at which idle resources are swept, in milliseconds. Default: 0, never; 1000 if an idle timeout is given. */
   readonly evictionRunIntervalMillis?: number | undefined
-  /** Accepted, and not needed: looking at idle resources costs nothing but for those that are too old. */
+  /** Accepted, and not needed: a sweep costs time only for resources that are too old. */
   readonly numTestsPerEvictionRun?: number | undefined
   /** Idle for longer: destroyed, down to `min`. Default: -1: see `idleTimeoutMillis`. */
   readonly softIdleTimeoutMillis?: number | undefined
-  /** The same where no soft time-out is given. It goes down to `min` too: generic-pool destroys and remakes those for ever. Default: 30000. */
+  /** Same as `softIdleTimeoutMillis`, if that is not given. Never below `min`: generic-pool destroys and re-creates those forever. Default: 30000. */
   readonly idleTimeoutMillis?: number | undefined
   /** The class of the promises that are returned. Default: Promise. */
   readonly Promise?: PromiseConstructorLike | undefined

@@ -1,18 +1,18 @@
 import { type ConnectContext, type ConnectionManager, type Lease } from '../../index.ts'
-import { Mysql2Manager } from '../../managers/mysql2.ts'
+import { Mysql2Manager } from '../../managers/mysql/mysql2.ts'
 import type { DriverConnection, Mysql2Module } from './driver.ts'
 
 /** How long idle connections above `maxIdle` are kept. */
 const SURPLUS_MS = 1_000
 
-/** What the connections tell to the pool that they belong to. */
+/** What connections report to their pool. */
 export interface ConnectionOwner {
   readonly maxIdle: number
-  /** A connection has been given back, and may be with the next caller already. */
+  /** A connection was released, and may already belong to the next caller. */
   released(connection: DriverConnection): void
 }
 
-/** Opens and ends the connections of one pool: instances of the driver's PoolConnection, which give themselves back. */
+/** Opens and ends the connections of one pool: instances of the driver's PoolConnection, which release themselves. */
 export class Connections implements ConnectionManager<DriverConnection> {
   readonly #owner: ConnectionOwner
   readonly #manager: Mysql2Manager<DriverConnection>
@@ -64,9 +64,19 @@ export class Connections implements ConnectionManager<DriverConnection> {
   close(connection: DriverConnection): Promise<void> {
     this.#idle.delete(connection)
     connection._pool = null
-    // The manager ends it for good.
-    connection.end = connection._realEnd
     return this.#manager.close(connection)
+  }
+
+  cancel(connection: DriverConnection, signal: AbortSignal): Promise<void> {
+    return this.#manager.cancel(connection, signal)
+  }
+
+  ref(connection: DriverConnection): void {
+    this.#manager.ref(connection)
+  }
+
+  unref(connection: DriverConnection): void {
+    this.#manager.unref(connection)
   }
 
   /** How many are in use. */
@@ -83,7 +93,7 @@ export class Connections implements ConnectionManager<DriverConnection> {
     return connection
   }
 
-  /** Gives a connection back; nothing when it is not lent. */
+  /** Releases a connection; does nothing if it is not leased. */
   giveBack(connection: DriverConnection): void {
     const lease = this.#leases.get(connection)
     if (lease === undefined) return
@@ -96,7 +106,7 @@ export class Connections implements ConnectionManager<DriverConnection> {
     if (this.#idle.size > this.#owner.maxIdle) this.#closeSurplusSoon()
   }
 
-  /** Gives a connection back for good; nothing when it is not lent. */
+  /** Closes a leased connection; does nothing if it is not leased. */
   discard(connection: DriverConnection): void {
     const lease = this.#leases.get(connection)
     if (lease === undefined) return

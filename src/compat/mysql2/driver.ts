@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events'
-import { createRequire } from 'node:module'
+
+import mysql2 from 'mysql2'
 
 /** The package `mysql2`, as far as it is used. */
 export interface Mysql2Module {
@@ -9,6 +10,7 @@ export interface Mysql2Module {
   escape(value: unknown, stringifyObjects?: unknown, timezone?: unknown): string
   escapeId(value: unknown, forbidQualified?: boolean): string
   raw(sql: string): unknown
+  readonly Pool: { readonly prototype: { promise(this: object, promise?: PromiseConstructorLike): object } }
   readonly PoolConnection: new (pool: unknown, options: { readonly config: unknown }) => DriverConnection
   readonly ConnectionConfig: {
     new (options: object): ConnectionConfig
@@ -37,7 +39,7 @@ export interface ConnectionConfig {
   readonly gracefulEnd?: boolean
 }
 
-/** A connection of the driver's pool, whose methods that give it back are our own. */
+/** A connection of the driver's pool, whose methods that release it are replaced. */
 export interface DriverConnection extends EventEmitter {
   query(...args: any[]): Query
   execute(...args: any[]): Query
@@ -55,17 +57,15 @@ export interface DriverConnection extends EventEmitter {
   readonly threadId: number | null
 }
 
-const require = createRequire(import.meta.url)
+/** The installed package `mysql2`. Imported by its literal name, so that bundlers find it. */
+export const installed: Mysql2Module = mysql2 as unknown as Mysql2Module
 
-/** The installed package `mysql2`, or `mysql2/promise`. Throws one line that says what to install, code 'MODULE_NOT_FOUND'. */
-export function loadMysql2<T = Mysql2Module>(specifier: string = 'mysql2'): T {
-  try {
-    return require(specifier) as T
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code !== 'MODULE_NOT_FOUND') throw cause
-    throw Object.assign(
-      new Error("cenote/compat/mysql2 needs the package 'mysql2': npm install mysql2", { cause }),
-      { code: 'MODULE_NOT_FOUND' },
-    )
+/** The driver that a pool uses: the given one, or the installed package. Throws TypeError for anything else. */
+export function driverOf(given: unknown): Mysql2Module {
+  if (given === undefined || given === null) return installed
+  const { Pool, PoolConnection, ConnectionConfig } = given as Partial<Mysql2Module>
+  if ([Pool, PoolConnection, ConnectionConfig].some((part) => typeof part !== 'function')) {
+    throw new TypeError("driver must be what `import mysql from 'mysql2'` gives (got something else)")
   }
+  return given as Mysql2Module
 }

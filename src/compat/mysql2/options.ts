@@ -21,7 +21,7 @@ export interface PoolConfig {
   readonly connectionConfig: ConnectionConfig
   readonly waitForConnections: boolean
   /** 0: no limit. */
-  readonly connectionLimit: number
+  connectionLimit: number
   readonly maxIdle: number
   readonly idleTimeout: number
   /** 0: no limit. */
@@ -38,7 +38,9 @@ export function parse(
   driver: Mysql2Module,
 ): { config: PoolConfig; options: PoolOptions; connection: Record<string, unknown> } {
   if (typeof given !== 'string' && (typeof given !== 'object' || given === null)) {
-    throw new TypeError(`createPool got ${String(given)}: allowed is a connection string or an object`)
+    throw new TypeError(
+      `options of createPool must be a connection string or an object (got ${String(given)})`,
+    )
   }
   const uri = typeof given === 'string' ? given : given.uri
   const set =
@@ -71,7 +73,7 @@ function count(options: PoolOptions, name: Count, byDefault: number): number {
   if (value === undefined || value === null) return byDefault
   const number = Number(value)
   if (!Number.isSafeInteger(number) || number < 0 || typeof value === 'boolean' || value === '') {
-    throw new TypeError(`${name} is ${JSON.stringify(value)}: allowed is a whole number >= 0`)
+    throw new TypeError(`${name} must be an integer >= 0 (got ${JSON.stringify(value)})`)
   }
   return number
 }

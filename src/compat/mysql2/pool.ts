@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 
+import { OWN_CONNECT } from '../connect-backoff.ts'
 import {
   ConnectError,
   type Lease,
@@ -9,23 +10,22 @@ import {
 } from '../../index.ts'
 import { inOwnContext, settle } from '../callback.ts'
 import { Connections } from './connections.ts'
-import { type DriverConnection, type Failure, loadMysql2, type Mysql2Module, type Query } from './driver.ts'
+import { type DriverConnection, driverOf, type Failure, type Mysql2Module, type Query } from './driver.ts'
 import { parse, type PoolConfig, type PoolOptions } from './options.ts'
 
 type Done = (error: Failure | null, ...rest: unknown[]) => unknown
-type PromisePoolClass = new (pool: Mysql2Pool, promise?: PromiseConstructorLike) => object
 
 const CLOSED = 'Pool is closed.'
-// Nobody opens that many; the pool's own limit is a whole number.
+// No pool opens that many connections; the limit of the pool underneath is a whole number.
 const NO_LIMIT = 1_000_000
 // How much later than the driver's own limit a connect is given up.
 const GRACE_MS = 1_000
-// Read only: the server has become a replica, and its successor is elsewhere.
-const READ_ONLY_NUMBERS = new Set([1290, 1792, 1836])
+// For each driver: the methods of Mysql2Pool with the driver's own Pool behind them, for `instanceof`.
+const prototypes = new WeakMap<Mysql2Module, object>()
 
 /** The pool of mysql2 over a pool of cenote. Made by `createPool`, whose type is that of mysql2's pool. */
 export class Mysql2Pool extends EventEmitter {
-  /** The options with their defaults. */
+  /** The options with their defaults. A new `connectionLimit` resizes the pool. */
   readonly config: PoolConfig
   /** The pool underneath, for its state and telemetry. What `maxIdle` closes counts as `lost` there. */
   readonly core: CorePool<DriverConnection>
@@ -37,8 +37,8 @@ export class Mysql2Pool extends EventEmitter {
   /** Throws TypeError for a wrong option. */
   constructor(given: PoolOptions | string) {
     super()
-    const ownDriver = typeof given === 'object' && given !== null ? given.driver : undefined
-    this.#driver = (ownDriver as Mysql2Module | undefined) ?? loadMysql2()
+    this.#driver = driverOf(typeof given === 'object' && given !== null ? given.driver : undefined)
+    Object.setPrototypeOf(this, prototypeOf(this.#driver))
     const { config, options, connection } = parse(given, this.#driver)
     this.config = config
     const { connectTimeout } = config.connectionConfig
@@ -57,6 +57,7 @@ export class Mysql2Pool extends EventEmitter {
       maxSize: config.connectionLimit || NO_LIMIT,
       queueStrategy: 'lifo',
       retryConnect: false,
+      connectBackoff: OWN_CONNECT,
       acquireTimeoutMs: Number(options.acquireTimeout) || Infinity,
       connectTimeoutMs: connectTimeout > 0 ? Number(connectTimeout) + GRACE_MS : Infinity,
       idleTimeoutMs: config.idleTimeout || Infinity,
@@ -66,6 +67,21 @@ export class Mysql2Pool extends EventEmitter {
       afterConnect: async (opened) => {
         this.emit('connection', opened)
         await core?.afterConnect?.(opened)
+      },
+    })
+    this.#followLimit()
+  }
+
+  // mysql2 reads the limit at each getConnection, so that programs change it while the pool runs.
+  #followLimit(): void {
+    let { connectionLimit } = this.config
+    Object.defineProperty(this.config, 'connectionLimit', {
+      enumerable: true,
+      configurable: true,
+      get: () => connectionLimit,
+      set: (limit: number) => {
+        connectionLimit = limit
+        void this.core.resize({ maxSize: limit || NO_LIMIT })
       },
     })
   }
@@ -114,8 +130,8 @@ export class Mysql2Pool extends EventEmitter {
         query.once('error', (error: Failure) => (failure = error))
         query.once('end', () => process.nextTick(() => this.#takeBack(connection, failure)))
       } else {
-        const tell = query.onResult
-        const ending = this.#ending(connection, tell)
+        const report = query.onResult
+        const ending = this.#ending(connection, report)
         query.onResult = ending.onResult
         query.once('end', ending.onEnd)
       }
@@ -139,7 +155,7 @@ export class Mysql2Pool extends EventEmitter {
   }
 
   /**
-   * Refuses new work, tells those who wait, closes the idle connections, and lets those in use end after the commands that
+   * Rejects new callers and waiters, closes the idle connections, and lets those in use end after the commands that
    * they were given. Calls back when all are closed. Again: the same result.
    */
   end(callback?: (error?: Error) => unknown): void {
@@ -162,8 +178,7 @@ export class Mysql2Pool extends EventEmitter {
 
   /** The same pool with promises: the driver's own wrapper of it. */
   promise(promise?: PromiseConstructorLike): object {
-    const { PromisePool } = loadMysql2<{ PromisePool: PromisePoolClass }>('mysql2/promise')
-    return new PromisePool(this, promise)
+    return this.#driver.Pool.prototype.promise.call(this, promise)
   }
 
   format(sql: string, values?: unknown): string {
@@ -237,21 +252,21 @@ export class Mysql2Pool extends EventEmitter {
   }
 
   /**
-   * The end of a statement, of which the driver tells twice: its result, and that the connection is free, in either order. The
-   * connection is given back before the caller hears, so that the next statement of a caller finds it.
+   * The end of a statement. The driver reports two things in either order: the result, and that the connection is free. The
+   * connection is released before the caller gets the result, so that the caller's next statement finds it.
    */
-  #ending(connection: DriverConnection, tell: Done): { onResult: Done; onEnd: () => void } {
+  #ending(connection: DriverConnection, report: Done): { onResult: Done; onEnd: () => void } {
     let failure: Failure | null = null
     let [hasEnded, isTold] = [false, false]
     const onEnd = (): void => {
       hasEnded = true
-      // A statement that took longer than its `timeout` ends long after its caller has heard.
+      // A statement that took longer than its `timeout` ends long after its caller got the error.
       if (isTold) process.nextTick(() => this.#takeBack(connection, failure))
     }
     const finish = (rest: readonly unknown[]): void => {
       isTold = true
       if (hasEnded || failure?.fatal === true) this.#takeBack(connection, failure)
-      tell(failure, ...rest)
+      report(failure, ...rest)
     }
     const onResult: Done = (error, ...rest) => {
       failure = error
@@ -262,7 +277,7 @@ export class Mysql2Pool extends EventEmitter {
   }
 
   #takeBack(connection: DriverConnection, failure: Failure | null): void {
-    if (failure?.fatal === true || READ_ONLY_NUMBERS.has(failure?.errno ?? 0)) connection.destroy()
+    if (failure?.fatal === true) connection.destroy()
     else connection.release()
   }
 
@@ -271,4 +286,13 @@ export class Mysql2Pool extends EventEmitter {
     this.#connections.endLent()
     await closed
   }
+}
+
+function prototypeOf(driver: Mysql2Module): object {
+  const known = prototypes.get(driver)
+  if (known !== undefined) return known
+  const own = Object.getOwnPropertyDescriptors(Mysql2Pool.prototype)
+  const made: object = Object.create(driver.Pool.prototype, own)
+  prototypes.set(driver, made)
+  return made
 }

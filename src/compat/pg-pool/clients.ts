@@ -1,69 +1,162 @@
 import type { EventEmitter } from 'node:events'
 
-import type { ConnectContext, ConnectionManager } from '../../index.ts'
+import type { ConnectContext, ConnectionManager, ShareableConnection } from '../../index.ts'
+import { loadDriver } from '../../managers/driver.ts'
+import { type PgSharedClient, pgShare, prepareShared } from '../../managers/pg/share.ts'
+import type { GivenOptions } from './options.ts'
 
 /** Gives a client back; with an error, or true, for good. */
 export type Release = (error?: Error | boolean) => void
 /** A client that was taken from the pool: the driver's own, the same object for each physical connection. */
-export interface PgPoolClient extends EventEmitter {
+export interface DriverClient extends EventEmitter {
   // The driver's signatures are many: text, config, submittable, each with or without a callback.
   query(...args: any[]): any
   connect(callback: (error?: Error | null) => void): unknown
   end(callback: (error?: Error | null) => void): unknown
-  /** Gives the client back; with an error, or true, for good. Throws when it was given back before. */
+  /** Releases the client; with an error, or true, closes it. Throws if it was released before. */
   release: Release
   readonly processID?: number
   ref?(): void
   unref?(): void
-  readonly connection?: EventEmitter & { readonly stream?: { destroy(): unknown } }
+  readonly connection?: EventEmitter & { readonly stream?: { destroy(): unknown }; parsedStatements?: object }
   readonly _queryable?: boolean
   readonly _ending?: boolean
   readonly _txStatus?: string | null
+  readonly readyForQuery?: boolean
+  readonly _activeQuery?: unknown
+  readonly _queryQueue?: { readonly length: number }
   _poolUseCount?: number
 }
 
 export type ClientClass = new (options: never) => unknown
 
-/** What the manager asks of, and tells to, the pool that it works for. */
+/** What the manager reads of its pool, and reports to it. */
 export interface ClientOwner {
-  readonly options: object
-  Client: ClientClass | undefined
+  readonly options: GivenOptions
+  readonly Client: ClientClass | undefined
+  /** The class of the installed package was loaded. */
+  loaded(Client: ClientClass): void
   readonly log: (...messages: unknown[]) => void
-  /** An idle client is gone, with what it said. */
-  idleError(error: Error, client: PgPoolClient): void
-  /** A client in use is dead: whoever has it can only give it back, or forgets to. */
-  died(client: PgPoolClient): void
+  /** Reports a client that failed, if no query and no listener of its holder received the error. */
+  clientError(error: Error, client: DriverClient): void
+  /** Reports that a client in use is dead, whether its holder releases it or not. */
+  died(client: DriverClient): void
   /** A client was ended. */
-  removed(client: PgPoolClient): void
+  removed(client: DriverClient): void
 }
 
-/** What is known of a client beyond what the driver tells. */
+/** What is recorded about a client in addition to the driver. */
 interface Health {
   readonly lost: (error?: unknown) => void
+  /** The listeners of 'error' that are not the holder's. */
+  readonly listeners: number
   isIdle: boolean
   isBroken: boolean
+  /** The error of the server that ended the session. */
+  fatal: Error | undefined
+  /** Whether the error of the client was reported. */
+  isReported: boolean
   isGone: boolean
   isClosing: boolean
 }
 
 /** Opens and ends the clients of one pool, by the callbacks that every client of pg has. */
-export class ClientManager implements ConnectionManager<PgPoolClient> {
+export class ClientManager implements ConnectionManager<DriverClient> {
   readonly #pool: ClientOwner
-  readonly #health = new WeakMap<PgPoolClient, Health>()
+  readonly #health = new WeakMap<DriverClient, Health>()
+  readonly #failedAttempts = new WeakMap<object, number>()
+  /** How clients are shared, with the option maxPipeline. */
+  readonly share: ShareableConnection<DriverClient> | undefined
+  #loaded: ClientClass | undefined
+  /** How many attempts to connect were begun. */
+  attempts = 0
 
   constructor(pool: ClientOwner) {
     this.#pool = pool
+    this.share =
+      pool.options.maxPipeline === undefined
+        ? undefined
+        : (pgShare() as unknown as ShareableConnection<DriverClient>)
   }
 
-  async connect({ signal, lost }: ConnectContext): Promise<PgPoolClient> {
-    const Client = (this.#pool.Client ??= await loadClient())
+  /** Whether a connect error is that of an attempt that was begun before `attempts` had this value. */
+  isOlder(error: unknown, attempts: number): boolean {
+    const attempt = typeof error === 'object' && error !== null ? this.#failedAttempts.get(error) : undefined
+    return attempt !== undefined && attempt <= attempts
+  }
+
+  async connect(context: ConnectContext): Promise<DriverClient> {
+    const attempt = ++this.attempts
+    try {
+      return await this.#open(context)
+    } catch (error) {
+      if (typeof error === 'object' && error !== null) this.#failedAttempts.set(error, attempt)
+      throw error
+    }
+  }
+
+  isValid(client: DriverClient, signal: AbortSignal): Promise<boolean> {
+    const onAbort = (): void => void client.connection?.stream?.destroy()
+    signal.addEventListener('abort', onAbort, { once: true })
+    return called((done) => client.query('', done)).then(
+      () => true,
+      () => false,
+    )
+  }
+
+  hasBroken(client: DriverClient): boolean {
+    return (
+      this.#health.get(client)?.isBroken === true || client._queryable === false || client._ending === true
+    )
+  }
+
+  reset(client: DriverClient): boolean | void | Promise<void> {
+    const isBusy = (client._activeQuery ?? null) !== null || (client._queryQueue?.length ?? 0) > 0
+    if (isBusy) return false
+    const { resetOnRelease = 'rollback' } = this.#pool.options
+    const isClean = client.readyForQuery !== false && (client._txStatus ?? 'I') === 'I'
+    if (resetOnRelease === 'discard all') return this.#discard(client, isClean)
+    if (isClean) return
+    return resetOnRelease === 'none' ? false : called((done) => client.query('ROLLBACK', done))
+  }
+
+  async close(client: DriverClient): Promise<void> {
+    const health = this.#health.get(client)
+    if (health !== undefined) health.isClosing = true
+    try {
+      if (this.hasBroken(client)) client.connection?.stream?.destroy()
+      await called((done) => client.end(done))
+    } finally {
+      this.#pool.removed(client)
+    }
+  }
+
+  lent(client: DriverClient): void {
+    const health = this.#health.get(client)
+    if (health !== undefined) health.isIdle = false
+  }
+
+  returned(client: DriverClient, isFailed: boolean): void {
+    const health = this.#health.get(client)
+    if (health === undefined) return
+    health.isIdle = true
+    // The driver reported it only to the query, whose error the holder caught.
+    if (!isFailed && health.fatal !== undefined && !health.isReported)
+      this.#report(health.fatal, client, health)
+  }
+
+  async #open({ signal, lost }: ConnectContext): Promise<DriverClient> {
+    const Client = this.#pool.Client ?? (this.#loaded ??= await this.#load())
     signal.throwIfAborted()
     this.#pool.log('connecting new client')
-    const client = new (Client as new (options: unknown) => PgPoolClient)(this.#pool.options)
-    const health: Health = { lost, isIdle: true, isBroken: false, isGone: false, isClosing: false }
+    const { options } = this.#pool
+    const client = new (Client as new (options: unknown) => DriverClient)(
+      this.share === undefined ? options : pipelined(options),
+    )
+    if (this.share !== undefined) prepareShared(client as unknown as PgSharedClient)
     const onAbort = (): void => void client.connection?.stream?.destroy()
     signal.addEventListener('abort', onAbort)
-    // An 'error' event that nobody hears would end the process, and one may come with the very packet that ends the connect.
+    // An unhandled 'error' event would crash the process, and one may arrive with the packet that ends the connect.
     client.on?.('error', () => {})
     try {
       await called((done) => client.connect(done))
@@ -76,80 +169,79 @@ export class ClientManager implements ConnectionManager<PgPoolClient> {
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
-    this.#health.set(client, health)
-    this.#watch(client, health)
+    this.#watch(client, lost)
     this.#pool.log('new client connected')
     return client
   }
 
-  isValid(client: PgPoolClient, signal: AbortSignal): Promise<boolean> {
-    const onAbort = (): void => void client.connection?.stream?.destroy()
-    signal.addEventListener('abort', onAbort, { once: true })
-    return called((done) => client.query('', done)).then(
-      () => true,
-      () => false,
-    )
+  async #load(): Promise<ClientClass> {
+    const Client = await loadClient()
+    this.#pool.loaded(Client)
+    return Client
   }
 
-  hasBroken(client: PgPoolClient): boolean {
-    return (
-      this.#health.get(client)?.isBroken === true || client._queryable === false || client._ending === true
-    )
-  }
-
-  reset(client: PgPoolClient): void | Promise<void> {
-    if ((client._txStatus ?? 'I') === 'I') return
-    return called((done) => client.query('ROLLBACK', done))
-  }
-
-  async close(client: PgPoolClient): Promise<void> {
-    const health = this.#health.get(client)
-    if (health !== undefined) health.isClosing = true
-    try {
-      if (this.hasBroken(client)) client.connection?.stream?.destroy()
-      await called((done) => client.end(done))
-    } finally {
-      this.#pool.removed(client)
+  #watch(client: DriverClient, lost: Health['lost']): void {
+    const health: Health = {
+      lost,
+      listeners: (client.listenerCount?.('error') ?? 0) + 1,
+      isIdle: true,
+      isBroken: false,
+      fatal: undefined,
+      isReported: false,
+      isGone: false,
+      isClosing: false,
     }
-  }
-
-  lent(client: PgPoolClient): void {
-    const health = this.#health.get(client)
-    if (health !== undefined) health.isIdle = false
-  }
-
-  returned(client: PgPoolClient): void {
-    const health = this.#health.get(client)
-    if (health !== undefined) health.isIdle = true
-  }
-
-  #watch(client: PgPoolClient, health: Health): void {
+    this.#health.set(client, health)
     const gone = (error?: unknown): void => {
       health.isBroken = true
       health.isGone = true
       if (!health.isClosing) health.lost(error)
     }
     client.on('error', (error: Error) => {
-      // In use, the error is the holder's; whether the client is still good the driver tells by `_queryable`.
-      if (!health.isIdle || health.isGone || health.isClosing) return
+      if (health.isGone || health.isClosing) return
+      if (!health.isIdle) {
+        // In use, the error is the holder's; `_queryable` is false if the client is unusable.
+        if (health.isReported || client.listenerCount('error') > health.listeners) health.isReported = true
+        else this.#report(error, client, health)
+        return
+      }
       gone(error)
-      this.#pool.idleError(error, client)
+      this.#pool.clientError(error, client)
     })
     client.on('end', () => {
       gone()
       if (!health.isIdle) this.#pool.died(client)
     })
-    // The server says FATAL before its socket ends, and to a client with a query running the driver tells only the query.
+    // The server sends FATAL before its socket ends. While a query runs, the driver reports it only to the query.
     client.connection?.on('errorMessage', (message: { severity?: string }) => {
-      if (message?.severity === 'FATAL' || message?.severity === 'PANIC') health.isBroken = true
+      if (message?.severity !== 'FATAL' && message?.severity !== 'PANIC') return
+      health.isBroken = true
+      if (message instanceof Error) health.fatal = message
     })
+  }
+
+  async #discard(client: DriverClient, isClean: boolean): Promise<void> {
+    if (!isClean) await called((done) => client.query('ROLLBACK', done))
+    await called((done) => client.query('DISCARD ALL', done))
+    // The server has forgotten the named statements; the driver would take them for prepared.
+    if (client.connection !== undefined) client.connection.parsedStatements = {}
+    await this.#pool.options.onConnect?.(client)
+  }
+
+  #report(error: Error, client: DriverClient, health: Health): void {
+    health.isReported = true
+    this.#pool.clientError(error, client)
   }
 }
 
+// The password of the options is not enumerable.
+function pipelined(options: GivenOptions): object {
+  return Object.create(options, { pipeline: { value: true, enumerable: true } }) as object
+}
+
 async function loadClient(): Promise<ClientClass> {
-  const name = 'pg'
-  const loaded = (await import(name)) as { default?: { Client: ClientClass }; Client: ClientClass }
-  return loaded.default?.Client ?? loaded.Client
+  const subPath = 'cenote/compat/pg-pool'
+  return (await loadDriver<{ Client: ClientClass }>(subPath, 'pg', () => import('pg'))).Client
 }
 
 /** A call that ends by its callback, as a promise. */

@@ -31,3 +31,14 @@ export async function timely<R>(
     signal.removeEventListener('abort', onAbort)
   }
 }
+
+/** Runs a function that may be asynchronous. Rejects with `late()` if it takes longer than `ms`. */
+export async function withinTime(run: () => unknown, ms: number, late: () => Error): Promise<void> {
+  const limit = Promise.withResolvers<never>()
+  const timer = setTimeout(() => limit.reject(late()), ms)
+  try {
+    await Promise.race([(async () => await run())(), limit.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -6,7 +6,7 @@ export interface TarnPoolOptions<R> {
   readonly destroy: (resource: R) => unknown
   /** Whether a resource that was used before may be used again. Default: always. */
   readonly validate?: ((resource: R) => boolean | Promise<boolean>) | undefined
-  /** Resources that idle reaping leaves. Nothing is created before it is asked for. */
+  /** Resources that idle reaping leaves. Nothing is created before the first acquire. */
   readonly min: number
   readonly max: number
   /** Default: 30000. */
@@ -21,9 +21,9 @@ export interface TarnPoolOptions<R> {
   readonly createRetryIntervalMillis?: number | undefined
   /** Default: 1000. */
   readonly reapIntervalMillis?: number | undefined
-  /** Hears what went wrong where nobody waits for it. */
+  /** Receives failures that belong to no caller. */
   readonly log?: ((message: string, level: 'warn') => unknown) | undefined
-  /** The first who waits gets the error of a failed create at once, instead of a retry. Default: false. */
+  /** Whether the first waiter gets the error of a failed create immediately, instead of a retry. Default: false. */
   readonly propagateCreateError?: boolean | undefined
 }
 

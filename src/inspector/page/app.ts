@@ -1,10 +1,10 @@
-import type { Hello, Tick } from '../protocol.ts'
+import type { Hello, History, Tick } from '../protocol.ts'
 import { Chart, round, time } from './charts.ts'
-import { type FullFrame, History } from './history.ts'
+import { type FullFrame, Memory } from './history.ts'
 import { describeCode, LanesView } from './lanes-view.ts'
 import { duration, Tables } from './tables.ts'
 
-const history = new History()
+const history = new Memory()
 /** The pool that is shown. */
 let shown: number | undefined
 /** The moment that is shown; undefined: now. */
@@ -16,7 +16,7 @@ const scrub = $<HTMLInputElement>('scrub')
 const span = $<HTMLSelectElement>('span')
 const lanes = new LanesView($('lanes'), () => draw())
 const tables = new Tables()
-const perSecond = (times: number): number => times / (history.tickMs / 1_000)
+const perSecond = (times: number, { ms }: FullFrame): number => times / (ms / 1_000)
 
 const TILES: readonly (readonly [string, string, (frame: FullFrame) => string])[] = [
   ['inUse', 'in use', ({ inUse }) => String(inUse)],
@@ -26,11 +26,11 @@ const TILES: readonly (readonly [string, string, (frame: FullFrame) => string])[
   ['maxSize', 'max size', ({ maxSize }) => String(maxSize)],
   ['waiting', 'waiting', ({ waiting }) => String(waiting)],
   ['headAge', 'head waits', ({ waiting, headWaitMs }) => (waiting === 0 ? '–' : duration(headWaitMs))],
-  ['rate', 'checkouts/s', ({ acquired }) => round(perSecond(acquired))],
-  ['p50', 'wait p50', ({ waits }) => duration(waits.p50)],
-  ['p99', 'wait p99', ({ waits }) => duration(waits.p99)],
-  ['timedOut', 'timed out/s', ({ timedOut }) => round(perSecond(timedOut))],
-  ['refused', 'refused/s', ({ refused }) => round(perSecond(refused))],
+  ['rate', 'checkouts/s', (frame) => round(perSecond(frame.acquired, frame))],
+  ['p50', 'wait p50', ({ waits }) => (waits === undefined ? '–' : duration(waits.p50))],
+  ['p99', 'wait p99', ({ waits }) => (waits === undefined ? '–' : duration(waits.p99))],
+  ['timedOut', 'timed out/s', (frame) => round(perSecond(frame.timedOut, frame))],
+  ['refused', 'refused/s', (frame) => round(perSecond(frame.refused, frame))],
 ]
 for (const [name, label] of TILES) {
   const tile = document.createElement('div')
@@ -50,13 +50,13 @@ for (const state of ['leased', 'idle', 'opening', 'checking', 'returning', 'clos
 
 $('diagnosis').closest('main')!.hidden = false
 const rate = new Chart($('rate'), [
-  { label: 'checkouts/s', colour: 'leased', value: ({ acquired }) => perSecond(acquired) },
+  { label: 'checkouts/s', colour: 'leased', value: (frame) => perSecond(frame.acquired, frame) },
   { label: 'waiting', colour: 'problem', value: ({ waiting }) => waiting },
 ])
 const waits = new Chart($('waits'), [
-  { label: 'p50', colour: 'returning', value: (frame) => frame.waits.p50 },
-  { label: 'p95', colour: 'opening', value: (frame) => frame.waits.p95 },
-  { label: 'p99', colour: 'problem', value: (frame) => frame.waits.p99 },
+  { label: 'p50', colour: 'returning', value: ({ waits }) => waits?.p50 },
+  { label: 'p95', colour: 'opening', value: ({ waits }) => waits?.p95 },
+  { label: 'p99', colour: 'problem', value: ({ waits }) => waits?.p99 },
 ])
 $('diagnosis').closest('main')!.hidden = true
 
@@ -72,6 +72,18 @@ stream.addEventListener('message', ({ data }: MessageEvent<string>) => {
   history.add(JSON.parse(data) as Tick)
   if ([...history.pools.keys()].join() !== before) listPools()
   redraw()
+})
+stream.addEventListener('history', ({ data }: MessageEvent<string>) => {
+  history.addHistory(JSON.parse(data) as History)
+  redraw()
+})
+stream.addEventListener('cards', ({ data }: MessageEvent<string>) => {
+  history.refresh(JSON.parse(data) as Hello)
+  listPools()
+})
+stream.addEventListener('replaced', () => {
+  stream.close()
+  link('lost', 'too many pages are open: a newer one took the place of this page. Reload to return.')
 })
 stream.addEventListener('error', () => link('lost', 'the service does not answer: trying again …'))
 
@@ -127,7 +139,7 @@ function listPools(): void {
   if (shown === undefined || !history.pools.has(shown)) shown = [...history.pools.keys()][0]
   choosePool(shown)
   document.querySelector('main')!.hidden = shown === undefined
-  if (shown === undefined) link('live', 'there is no pool')
+  if (shown === undefined) link('live', 'no pool exists')
 }
 
 function link(state: 'live' | 'lost', text: string): void {
@@ -149,7 +161,7 @@ function draw(): void {
   const pool = shown === undefined ? undefined : history.pools.get(shown)
   if (pool === undefined) return
   const upTo = pool.frames.findLastIndex(({ at }) => at <= (stoppedAt ?? Infinity))
-  // What was looked at has been forgotten meanwhile: the oldest that is left.
+  // The selected moment is no longer in the history: show the oldest one.
   const index = Math.max(0, upTo)
   const frame = pool.frames[index]
   if (frame === undefined) return
@@ -165,7 +177,6 @@ function draw(): void {
   lanes.show(
     past.filter(({ at }) => at > frame.at - spanMs),
     spanMs,
-    history.tickMs,
   )
   rate.show(past, spanMs)
   waits.show(past, spanMs)

@@ -1,11 +1,12 @@
 import uPlot from 'uplot'
 
-import type { FullFrame } from './history.ts'
+import { type FullFrame, isAfterGap } from './history.ts'
 
 interface Line {
   readonly label: string
   readonly colour: string
-  readonly value: (frame: FullFrame) => number
+  /** undefined: not known, which is drawn as a gap. */
+  readonly value: (frame: FullFrame) => number | undefined
 }
 
 /** A chart over time that shows the same span as the lanes. */
@@ -57,12 +58,17 @@ export class Chart {
   show(frames: readonly FullFrame[], spanMs: number): void {
     const end = frames.at(-1)?.at ?? 0
     const shown = frames.filter(({ at }) => at > end - spanMs)
-    const seconds = shown.map(({ at }) => at / 1_000)
+    // A moment without values makes a gap in each line.
+    const moments = shown.flatMap((frame, n): { at: number; frame?: FullFrame }[] => {
+      const moment = { at: frame.at, frame }
+      return isAfterGap(frame, shown[n - 1]) ? [{ at: frame.at - frame.ms }, moment] : [moment]
+    })
+    const seconds = moments.map(({ at }) => at / 1_000)
+    const valuesOf = ({ value }: Line): (number | null)[] =>
+      moments.map(({ frame }) => (frame === undefined ? null : (value(frame) ?? null)))
     this.#box.dataset['points'] = String(shown.length)
-    this.#plot.setData(
-      [seconds, ...this.#lines.map(({ value }) => shown.map(value))] as uPlot.AlignedData,
-      false,
-    )
+    this.#box.dataset['gaps'] = String(moments.length - shown.length)
+    this.#plot.setData([seconds, ...this.#lines.map(valuesOf)] as uPlot.AlignedData, false)
     this.#plot.setScale('x', { min: (end - spanMs) / 1_000, max: end / 1_000 })
   }
 }

@@ -1,4 +1,4 @@
-import type { Frame, Hello, PoolCard, Tick } from '../protocol.ts'
+import type { Frame, Hello, History, PoolCard, Tick } from '../protocol.ts'
 
 /** A frame whose lanes have their connections. */
 export interface FullFrame extends Frame {
@@ -9,28 +9,46 @@ export interface FullFrame extends Frame {
 export interface PoolHistory {
   card: PoolCard
   readonly frames: FullFrame[]
+  // How many of them came as history, which is older than every tick.
+  old: number
 }
 
 /** All that the page knows: what the inspector sent, the oldest dropped. */
-export class History {
+export class Memory {
   readonly pools = new Map<number, PoolHistory>()
   #keepMs = 0
-  tickMs = 0
 
-  restart({ tickMs, keepMs, pools }: Hello): void {
-    this.tickMs = tickMs
+  restart({ keepMs, pools }: Hello): void {
     this.#keepMs = keepMs
     this.pools.clear()
-    for (const { key, card, frames } of pools) {
-      this.pools.set(key, { card, frames: [] })
-      for (const frame of frames) this.#add(key, frame)
+    for (const { key, card } of pools) this.pools.set(key, { card, frames: [], old: 0 })
+  }
+
+  /** The cards of all pools, after some changes were missed. */
+  refresh({ pools }: Hello): void {
+    for (const { key, card } of pools) {
+      const pool = this.pools.get(key)
+      if (pool === undefined) this.pools.set(key, { card, frames: [], old: 0 })
+      else pool.card = card
     }
+  }
+
+  /** Frames from before the page was opened. Ticks may have arrived in the meantime. */
+  addHistory({ key, frames }: History): void {
+    const pool = this.pools.get(key)
+    if (pool === undefined) return
+    let ids = pool.frames[pool.old - 1]?.ids ?? []
+    const full = frames.map((frame) => ({ ...frame, ids: (ids = frame.ids ?? ids) }))
+    const newest = pool.frames[pool.old]?.at ?? Infinity
+    const missing = full.filter(({ at }) => at < newest)
+    pool.frames.splice(pool.old, 0, ...missing)
+    pool.old += missing.length
   }
 
   add({ pools }: Tick): void {
     for (const { key, card, frame } of pools) {
       const pool = this.pools.get(key)
-      if (pool === undefined && card !== undefined) this.pools.set(key, { card, frames: [] })
+      if (pool === undefined && card !== undefined) this.pools.set(key, { card, frames: [], old: 0 })
       else if (pool !== undefined && card !== undefined) pool.card = card
       this.#add(key, frame)
     }
@@ -39,12 +57,19 @@ export class History {
   }
 
   #add(key: number, frame: Frame): void {
-    const frames = this.pools.get(key)?.frames
-    if (frames === undefined) return
-    frames.push({ ...frame, ids: frame.ids ?? frames.at(-1)?.ids ?? [] })
+    const pool = this.pools.get(key)
+    if (pool === undefined) return
+    const { frames } = pool
+    frames.push({ ...frame, ids: frame.ids ?? [] })
     const oldest = frame.at - this.#keepMs
     let dropped = 0
     while ((frames[dropped]?.at ?? Infinity) < oldest) dropped++
     frames.splice(0, dropped)
+    pool.old = Math.max(0, pool.old - dropped)
   }
+}
+
+/** Whether nothing is known of the time before a frame. */
+export function isAfterGap(frame: Frame, before: Frame | undefined): boolean {
+  return before !== undefined && frame.at - frame.ms - before.at > frame.ms / 2
 }

@@ -1,4 +1,4 @@
-import type { FullFrame } from './history.ts'
+import { type FullFrame, isAfterGap } from './history.ts'
 
 const STATES = ['idle', 'leased', 'opening', 'checking', 'returning', 'closing'] as const
 const TALLEST = 18
@@ -20,7 +20,6 @@ export class LanesView {
   #text = ''
   #frames: readonly FullFrame[] = []
   #spanMs = 60_000
-  #tickMs = 250
   /** The lane that was chosen by key or pointer. */
   chosen: number | undefined = undefined
 
@@ -51,10 +50,9 @@ export class LanesView {
   }
 
   /** Shows what led up to a frame. */
-  show(frames: readonly FullFrame[], spanMs: number, tickMs: number): void {
+  show(frames: readonly FullFrame[], spanMs: number): void {
     this.#frames = frames
     this.#spanMs = spanMs
-    this.#tickMs = tickMs
     this.#draw()
   }
 
@@ -115,15 +113,18 @@ export class LanesView {
     const offset = this.#box.scrollTop
     const perMs = width / this.#spanMs
     // From whole pixel to whole pixel: what overlaps would be darker, and what does not touch would show cracks.
-    let left = Math.round(width - (last.at - (this.#frames[0]?.at ?? last.at) + this.#tickMs) * perMs)
+    const pixel = (at: number): number => Math.round(width - (last.at - at) * perMs)
+    let before: FullFrame | undefined
     for (const frame of this.#frames) {
-      const right = Math.round(width - (last.at - frame.at) * perMs)
+      const isFirst = before === undefined || isAfterGap(frame, before)
+      const left = pixel(isFirst ? frame.at - frame.ms : (before?.at ?? 0))
+      const right = pixel(frame.at)
       for (let lane = first; lane < visible; lane++) {
         const code = frame.lanes[lane]
         if (code !== undefined && code !== '.')
           this.#cell(context, code, left, lane * laneHeight - offset, right - left, laneHeight - 1)
       }
-      left = right
+      before = frame
     }
     if (this.chosen === undefined) return
     context.strokeStyle = this.#text

@@ -2,9 +2,9 @@ import type { PoolCard } from '../protocol.ts'
 import { round, time } from './charts.ts'
 import type { FullFrame } from './history.ts'
 
-/** What is told of a pool in words and tables. */
+/** The words and tables about a pool. */
 export class Tables {
-  // A table is drawn anew only when its text has changed: a selection in it, or a stack that was unfolded, stays.
+  // A table is drawn again only when its text has changed: a selection in it, or a stack that was unfolded, stays.
   readonly #drawn = new Map<string, string>()
 
   show(card: PoolCard, frame: FullFrame): void {
@@ -45,12 +45,12 @@ export class Tables {
     const rows = fleet.members
       .toSorted((a, b) => b.share - a.share || (a.id < b.id ? -1 : 1))
       .map(({ id, share, demand, floor, isSelf, isAbsent }) => [
-        `${id}${isSelf ? ' (this one)' : ''}${isAbsent ? ' (not heard of)' : ''}`,
+        `${id}${isSelf ? ' (this one)' : ''}${isAbsent ? ' (absent)' : ''}`,
         String(share),
         String(demand),
         String(floor),
       ])
-    this.#rows('fleet', rows, 'Nobody.')
+    this.#rows('fleet', rows, 'No members.')
   }
 
   #rows(id: string, rows: readonly (readonly string[])[], none: string): void {

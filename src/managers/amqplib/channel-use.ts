@@ -16,22 +16,22 @@ import {
   TX_SELECT,
 } from './driver.ts'
 
-// What a channel keeps until it is closed.
+// Methods whose effect lasts until the channel is closed.
 const LASTING = new Set([BASIC_QOS, BASIC_RECOVER, CONFIRM_SELECT, TX_SELECT])
 
-/** What borrowers did to a channel, as told by the methods that went over it. */
+/** Records the changes that holders made to a channel, by the methods that went over it. */
 export class ChannelUse {
   readonly #unacknowledged = new Set<number>()
-  /** For each `get` that is not answered yet: whether its message needs no acknowledgement. */
+  /** For each unanswered `get`, whether its message needs no acknowledgement. */
   readonly #gets: boolean[] = []
   #isAltered = false
 
-  /** Whether it is in a state that only closing it ends. */
+  /** Whether the channel is in a state that only a close ends. */
   get isDirty(): boolean {
     return this.#isAltered || this.#unacknowledged.size > 0
   }
 
-  /** Takes what was done until now as what the channel is to be. */
+  /** Makes the current modes the state of a clean channel. */
   settle(): void {
     this.#isAltered = false
   }
@@ -50,7 +50,7 @@ export class ChannelUse {
 
   #sent(method: number, fields: Fields): void {
     if (LASTING.has(method)) this.#isAltered = true
-    // Its deliveries could not be told from those that are to be acknowledged.
+    // Its deliveries look like deliveries that are to be acknowledged.
     else if (method === BASIC_CONSUME) this.#isAltered ||= fields.noAck === true
     else if (method === BASIC_GET) this.#gets.push(fields.noAck === true)
     else if (method === BASIC_ACK || method === BASIC_NACK || method === BASIC_REJECT)
@@ -70,7 +70,7 @@ export class ChannelUse {
       this.#unacknowledged.delete(deliveryTag)
       return
     }
-    // 0 with `multiple` is all.
+    // 0 with `multiple` means all messages.
     for (const tag of this.#unacknowledged) {
       if (deliveryTag === 0 || tag <= deliveryTag) this.#unacknowledged.delete(tag)
     }

@@ -1,56 +1,75 @@
-import type { ConnectContext, ConnectionManager } from '../../core/manager.ts'
+import type { ConnectContext, ConnectionManager } from '../../core/contract/manager.ts'
+import { callable, checkArguments, flag, type Rule } from '../../core/contract/rules.ts'
 import { ChannelUse } from './channel-use.ts'
+import { nameCloseReason } from './close-reason.ts'
 import { isFatalConnectError } from './connect-error.ts'
-import { AmqpConnectionManager } from './connection.ts'
-import type { AmqpChannel, AmqpConnection, AmqpDriver, ChannelInside, Model } from './driver.ts'
+import { AmqpConnectionManager, CONNECTION_OPTIONS } from './connection.ts'
+import type { AmqpConfigSource, AmqpDriver, ChannelInside, DefaultAmqpChannel, Model } from './driver.ts'
+import { LostSocket } from '../lost-socket.ts'
 import { type Shared, SharedConnection } from './shared-connection.ts'
 
+/** The part of the driver that is used. Promises, not only objects with `then`, so that the type of a channel is inferred. */
+export interface AmqpChannelDriver<M extends object> {
+  connect(url: never, socketOptions?: never): Promise<M>
+}
+
 /** Options of {@link AmqpChannelManager}. */
-export interface AmqpChannelManagerOptions<C extends object = AmqpChannel> {
+export interface AmqpChannelManagerOptions<C extends object = DefaultAmqpChannel> {
+  /** The driver: `import amqplib from 'amqplib'`. Default: the installed package `amqplib`, loaded at the first connect. */
+  readonly driver?: AmqpChannelDriver<{ createChannel(): Promise<C> }> | undefined
   /**
-   * The driver: what `import amqplib from 'amqplib'` gives. Default: the installed package `amqplib`, loaded at the first
-   * connect. The driver's types are given beside it: `new AmqpChannelManager<Channel>(…)`.
-   */
-  readonly driver?: AmqpDriver<object> | undefined
-  /**
-   * What the driver's `connect` takes as its second argument: TLS, `noDelay`, `clientProperties`, `credentials`. Default: none.
+   * The second argument of the driver's `connect`: TLS, `noDelay`, `clientProperties`, `credentials`. Default: an empty object.
    */
   readonly socketOptions?: object | undefined
-  /** Whether channels are in confirm mode (the driver's `ConfirmChannel`): the server confirms what is published. Default: false. */
+  /** Whether the server confirms published messages (the driver's `ConfirmChannel`). Default: false. */
   readonly confirm?: boolean | undefined
   /**
-   * Once per new channel, before its first use: a prefetch, queues that must exist. A throw or a rejection fails the connect.
-   * Default: none.
+   * Called once per new channel, before its first use, for a prefetch or queues that must exist. A throw or a rejection fails
+   * the connect. Default: nothing is called.
    */
   readonly onConnect?: ((channel: C) => unknown) | undefined
 }
 
-const OPTIONS = ['driver', 'socketOptions', 'confirm', 'onConnect']
-// An exchange that every RabbitMQ has, and that anybody may ask about.
+/** Options of an {@link AmqpChannelManager} whose channels are in confirm mode. */
+export interface AmqpConfirmChannelManagerOptions<C extends object> extends Omit<
+  AmqpChannelManagerOptions<C>,
+  'driver'
+> {
+  /** The driver: `import amqplib from 'amqplib'`. Default: the installed package `amqplib`, loaded at the first connect. */
+  readonly driver?: AmqpChannelDriver<{ createConfirmChannel(): Promise<C> }> | undefined
+  readonly confirm: true
+}
+
+const OPTIONS: Readonly<Record<string, Rule>> = { ...CONNECTION_OPTIONS, confirm: flag, onConnect: callable }
+// An exchange that every RabbitMQ has, and that every user may query.
 const EXISTING_EXCHANGE = 'amq.direct'
-// How long an orderly end of a channel may take before it is given up.
+// How long the close of a channel may take before its connection gets no more channels.
 const GRACE_MS = 1_000
 
-/** What the manager knows of a channel beyond what the driver tells. */
+/** What the manager records about a channel. */
 interface Health {
-  broken: boolean
-  closing: boolean
+  readonly loss: LostSocket
+  isRef: boolean
   listeners: ReadonlyMap<string | symbol, readonly unknown[]>
   readonly use: ChannelUse
   readonly shared: Shared
 }
 
 /**
- * Channels of RabbitMQ over one shared connection, with the driver `amqplib`:
+ * Manages channels of RabbitMQ over one shared connection, with the driver `amqplib`:
  * `new Pool(new AmqpChannelManager('amqp://…'), { maxSize: 20 })`.
  *
- * The connection is opened with the first channel, by all who wait for one together, and closed with the last. When it dies, all
- * of its channels are lost, and the next connect opens another one. It has as many channels as server and URL allow
- * (`?channelMax=`): keep `maxSize` below. A channel that the server closes, as it does after an error such as 404, is lost.
+ * The connection is opened with the first channel, once for all callers that wait for one, and closed with the last. When it
+ * dies, all its channels are lost, and the next connect opens another connection. It has as many channels as the server and
+ * the URL allow (`?channelMax=`): keep `maxSize` below. A channel that the server closes, as it does after an error such as
+ * 404, is lost; later calls on it fail with the server's reason.
  *
- * A channel that comes back with a consumer, an unacknowledged message, an answer that is still to come, or a prefetch, confirm or
- * transaction mode set by its borrower is closed, which gives its messages back to their queues. With `confirm` what was
- * published is confirmed before the next borrower gets the channel. Listeners that a borrower left are removed.
+ * While the server blocks the connection (a memory or disk alarm, and only if the connection publishes), new channels are
+ * opened on another connection. Channels that are open stay in use.
+ *
+ * A channel that is returned with a consumer, an unacknowledged message, an answer that is still to come, or a prefetch,
+ * confirm or transaction mode set by its holder is closed, which puts its messages back into their queues. With `confirm`,
+ * published messages are confirmed before the next caller gets the channel. Listeners that a holder left are removed.
  *
  * @example
  * ```ts
@@ -63,58 +82,42 @@ interface Health {
  * console.log(queue) // prints amq.gen-
  * ```
  */
-export class AmqpChannelManager<C extends object = AmqpChannel> implements ConnectionManager<C> {
+export class AmqpChannelManager<C extends object = DefaultAmqpChannel> implements ConnectionManager<C> {
   readonly #confirm: boolean
   readonly #onConnect: ((channel: C) => unknown) | undefined
   readonly #connection: SharedConnection
   readonly #health = new WeakMap<object, Health>()
 
-  /** `config`: what the driver's `connect` takes: a URL, or an object. Throws TypeError for a wrong argument. */
-  constructor(config: object | string, options: AmqpChannelManagerOptions<C> = {}) {
-    for (const key of Object.keys(options)) {
-      if (!OPTIONS.includes(key))
-        throw new TypeError(
-          `${key} is not one of the options of AmqpChannelManager: known are ${OPTIONS.join(', ')}`,
-        )
-    }
+  /**
+   * `config` is a URL or an object for the driver's `connect`, or a function, sync or async, that returns one for each connect
+   * (rotating credentials). Throws TypeError for a wrong config, PoolOptionsError for a wrong option.
+   */
+  constructor(config: AmqpConfigSource, options: AmqpConfirmChannelManagerOptions<C>)
+  constructor(config: AmqpConfigSource, options?: AmqpChannelManagerOptions<C>)
+  constructor(
+    config: AmqpConfigSource,
+    options: AmqpChannelManagerOptions<C> | AmqpConfirmChannelManagerOptions<C> = {},
+  ) {
+    checkArguments('options of AmqpChannelManager', options, OPTIONS, '')
     const { driver, socketOptions, confirm = false, onConnect } = options
-    if (typeof confirm !== 'boolean')
-      throw new TypeError(`confirm is ${String(confirm)}: allowed is true or false`)
-    if (onConnect !== undefined && typeof onConnect !== 'function')
-      throw new TypeError(`onConnect is ${String(onConnect)}: allowed is a function`)
     this.#confirm = confirm
     this.#onConnect = onConnect
     this.#connection = new SharedConnection(
-      new AmqpConnectionManager(config, {
-        driver: driver as AmqpDriver<AmqpConnection> | undefined,
+      new AmqpConnectionManager<Model>(config, {
+        driver: driver as AmqpDriver<Model> | undefined,
         socketOptions,
       }),
     )
   }
 
   async connect({ signal, lost }: ConnectContext): Promise<C> {
-    const shared = await this.#connection.enter(signal)
-    const { promise: aborted, reject } = Promise.withResolvers<never>()
-    aborted.catch(() => {})
-    const onAbort = (): void => {
-      // A channel is opened in one round trip: a connection that takes longer is not trusted with another.
-      this.#connection.retire(shared)
-      reject(signal.reason)
-    }
-    signal.addEventListener('abort', onAbort)
-    try {
-      return await Promise.race([this.#open(shared, signal, lost), aborted])
-    } catch (error) {
-      void this.#connection.leave(shared)
-      throw signal.aborted ? signal.reason : error
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-    }
+    const first = await this.#tryOpen(signal, lost, true)
+    return first ?? ((await this.#tryOpen(signal, lost, false)) as C)
   }
 
   async isValid(channel: C, signal: AbortSignal): Promise<boolean> {
     const { connection } = asInside(channel)
-    // It would answer only when it is unblocked, and so would every other.
+    // A blocked connection answers only after the alarm; it is not dead.
     if (connection.blocked) return true
     const { promise: aborted, reject } = Promise.withResolvers<never>()
     aborted.catch(() => {})
@@ -133,7 +136,7 @@ export class AmqpChannelManager<C extends object = AmqpChannel> implements Conne
   }
 
   hasBroken(channel: C): boolean {
-    return this.#health.get(channel)?.broken !== false
+    return this.#health.get(channel)?.loss.isBroken !== false
   }
 
   reset(channel: C): boolean | void | Promise<boolean> {
@@ -147,43 +150,74 @@ export class AmqpChannelManager<C extends object = AmqpChannel> implements Conne
       }
     }
     if (!this.#confirm || inside.unconfirmed.every((confirmed) => confirmed === null)) return
-    return Promise.resolve(inside.waitForConfirms?.()).then(() => !health.broken)
+    return Promise.resolve(inside.waitForConfirms?.()).then(() => !health.loss.isBroken)
   }
 
   async close(channel: C): Promise<void> {
     const health = this.#health.get(channel)
     if (health === undefined) return
-    health.closing = true
-    if (!health.broken) await this.#end(channel, health)
+    health.loss.letGo()
+    if (!health.loss.isBroken) await this.#end(channel, health)
+    this.#keepAlive(health, false)
     await this.#connection.leave(health.shared)
+  }
+
+  ref(channel: C): void {
+    const health = this.#health.get(channel)
+    if (health !== undefined) this.#keepAlive(health, true)
+  }
+
+  /** The shared connection lets the process end while all its channels are unref. */
+  unref(channel: C): void {
+    const health = this.#health.get(channel)
+    if (health !== undefined) this.#keepAlive(health, false)
   }
 
   isFatal(error: unknown): boolean {
     return isFatalConnectError(error)
   }
 
+  // Undefined: the server blocked the connection in the meantime, and the channel would open only after the alarm.
+  async #tryOpen(
+    signal: AbortSignal,
+    lost: ConnectContext['lost'],
+    mayMove: boolean,
+  ): Promise<C | undefined> {
+    const shared = await this.#connection.enter(signal)
+    const stopped = new AbortController()
+    const { promise: aborted, reject } = Promise.withResolvers<never>()
+    aborted.catch(() => {})
+    stopped.signal.addEventListener('abort', () => reject(stopped.signal.reason))
+    const onAbort = (): void => {
+      // A channel is opened in one round trip: a connection that takes longer gets no more channels.
+      this.#connection.retire(shared)
+      stopped.abort(signal.reason)
+    }
+    const onBlocked = (): void => stopped.abort(new Error('the server blocked the connection'))
+    signal.addEventListener('abort', onAbort)
+    if (mayMove) shared.connection.on('blocked', onBlocked)
+    try {
+      return await Promise.race([this.#open(shared, stopped.signal, lost), aborted])
+    } catch (error) {
+      void this.#connection.leave(shared)
+      if (stopped.signal.aborted && !signal.aborted) return undefined
+      throw signal.aborted ? signal.reason : error
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      shared.connection.removeListener('blocked', onBlocked)
+    }
+  }
+
   async #open(shared: Shared, signal: AbortSignal, lost: ConnectContext['lost']): Promise<C> {
-    const model = shared.connection as unknown as Model
-    const channel = await this.#create(model)
+    const channel = await this.#create(shared.connection)
     const inside = asInside(channel)
-    const health: Health = {
-      broken: false,
-      closing: false,
-      listeners: new Map(),
-      use: new ChannelUse(),
-      shared,
-    }
-    const broke = (error?: unknown): void => {
-      if (health.broken) return
-      health.broken = true
-      if (!health.closing) lost(error)
-    }
-    // This listener stays for ever: an 'error' event that nobody hears would end the process.
-    inside.on('error', broke)
-    inside.on('close', broke)
+    let refusal: unknown
+    inside.on('error', (error) => (refusal ??= error))
+    nameCloseReason(inside, () => refusal ?? shared.reason)
+    const loss = new LostSocket((error) => lost(error ?? shared.reason)).watch(inside, 'error', 'close')
+    const health: Health = { loss, isRef: false, listeners: new Map(), use: new ChannelUse(), shared }
     const abandon = (): void => {
-      health.closing = true
-      if (!health.broken) void inside.close().catch(() => {})
+      if (!loss.isBroken) void inside.close().catch(() => {})
     }
     signal.addEventListener('abort', abandon)
     try {
@@ -194,16 +228,24 @@ export class AmqpChannelManager<C extends object = AmqpChannel> implements Conne
       signal.throwIfAborted()
       if (isBusy(inside))
         throw new Error('onConnect left a consumer, or did not wait for an answer of the server')
-      if (health.broken) throw new Error('the server closed the channel while it was prepared')
+      if (loss.isBroken) throw refusal ?? new Error('the server closed the channel while it was prepared')
+      loss.hold()
     } catch (error) {
       abandon()
       throw error
     } finally {
       signal.removeEventListener('abort', abandon)
     }
+    this.#keepAlive(health, true)
     health.use.settle()
     health.listeners = new Map(inside.eventNames().map((event) => [event, inside.rawListeners(event)]))
     return channel
+  }
+
+  #keepAlive(health: Health, keeps: boolean): void {
+    if (health.isRef === keeps) return
+    health.isRef = keeps
+    this.#connection.keepAlive(health.shared, keeps)
   }
 
   async #create(model: Model): Promise<C> {
@@ -214,7 +256,7 @@ export class AmqpChannelManager<C extends object = AmqpChannel> implements Conne
       const { channelMax } = model.connection
       throw Object.assign(
         new Error(
-          `all ${channelMax} channels that the connection may have (channelMax) are open: lower maxSize, or raise channelMax`,
+          `all ${channelMax} channels that the connection may have (channelMax) are open. Lower maxSize, or raise channelMax`,
           { cause: error },
         ),
         { code: 'CHANNEL_MAX' },
@@ -222,7 +264,7 @@ export class AmqpChannelManager<C extends object = AmqpChannel> implements Conne
     }
   }
 
-  // A channel whose close is not answered ends with its connection, which gets no more of them.
+  // If the close of a channel is not answered, its connection gets no more channels.
   async #end(channel: C, { shared }: Health): Promise<void> {
     const { promise: late, resolve } = Promise.withResolvers<'late'>()
     const timer = setTimeout(resolve, GRACE_MS, 'late')
@@ -230,7 +272,7 @@ export class AmqpChannelManager<C extends object = AmqpChannel> implements Conne
     try {
       if ((await Promise.race([asInside(channel).close(), late])) === 'late') this.#connection.retire(shared)
     } catch {
-      // It was closed already.
+      // The channel was closed already.
     } finally {
       clearTimeout(timer)
     }
@@ -241,7 +283,7 @@ function asInside(channel: object): ChannelInside {
   return channel as ChannelInside
 }
 
-// A consumer or an answer that is still to come would reach the next borrower.
+// The messages of a consumer, or an answer that is still to come, would reach the next holder.
 function isBusy({ consumers, reply, pending }: ChannelInside): boolean {
   return consumers.size > 0 || (reply ?? undefined) !== undefined || (pending?.length ?? 0) > 0
 }

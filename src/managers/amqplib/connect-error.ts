@@ -1,19 +1,20 @@
+import { firstOfMany } from '../aggregate-error.ts'
 import { CONFIG_ERRORS } from '../config-errors.ts'
 
-// What the server says where no retry will help. It says the same code of a limit, which ends.
+// Refusals that retrying cannot fix. The server uses the same codes for a limit, which ends.
 const REFUSED = /ACCESS[_-]REFUSED|NOT[_-]ALLOWED/
 const FOR_NOW = /limit|is down|not (yet )?(ready|running)|alarm/i
 const MISMATCHED =
   /Invalid frame|Unknown frame type|exceeds maxFrameSize|Frame on channel != 0|Expected ConnectionStart|Expected connection\.secure|SASL mechanism|Server frameMax/
-// The driver does not say why the server closed the connection when it was asked for the vhost.
+// The driver drops the reason of a server that refuses the vhost.
 const NO_VHOST = /^Expected ConnectionOpenOk; got <ConnectionClose/
-// Whether the driver hears of it first, or writes once more.
-const HUNG_UP = /^(Socket closed abruptly|write (EPIPE|ECONNRESET)$)/
+// The text depends on whether the driver reads the end of the socket first, or writes once more.
+const HUNG_UP = /^(Socket closed abruptly|(read|write) (EPIPE|ECONNRESET)$)/
 const UNTRUSTED =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED|PACKET_LENGTH|TLSV1))/
-const FATAL = new Set(['AMQP_REFUSED', 'NOT_AMQP', ...CONFIG_ERRORS])
+const FATAL = new Set(['AMQP_REFUSED', 'BAD_CONFIG', 'NOT_AMQP', ...CONFIG_ERRORS])
 
-/** The error of a failed connect, in words where the driver's are those of the protocol. */
+/** Returns the error of a failed connect, reworded if the driver's text only names frames of the protocol. */
 export function explained(error: unknown, address: string, vhost: string): unknown {
   if (!(error instanceof Error)) return error
   const text = error.message
@@ -29,19 +30,19 @@ export function explained(error: unknown, address: string, vhost: string): unkno
   }
   if (NO_VHOST.test(text))
     return said(
-      `${address} refused the vhost '${vhost}': there is none, the user may not enter it, or its limit of connections is reached`,
+      `${address} refused the vhost '${vhost}': it does not exist, the user has no access to it, or its limit of connections is reached`,
       'AMQP_REFUSED',
     )
   if (MISMATCHED.test(text)) return said(`${address} does not answer as AMQP 0-9-1: ${text}`, 'NOT_AMQP')
   if (HUNG_UP.test(text))
     return said(
-      `${address} closed the connection before it answered: is it an AMQP 0-9-1 server?`,
+      `${address} closed the connection before it answered: it is not an AMQP 0-9-1 server, or it is stopping`,
       'NO_ANSWER',
     )
-  return error
+  return firstOfMany(error, address)
 }
 
-/** Whether no retry will mend this connect error: denied, no such vhost, no AMQP, not trusted, wrong config. */
+/** Whether retrying cannot fix this connect error: denied, no such vhost, not AMQP, not trusted, wrong config. */
 export function isFatalConnectError(error: unknown): boolean {
   const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
   return typeof code === 'string' && (FATAL.has(code) || UNTRUSTED.test(code))

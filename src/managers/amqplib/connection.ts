@@ -1,45 +1,66 @@
-import type { ConnectContext, ConnectionManager } from '../../core/manager.ts'
+import type { ConnectContext, ConnectionManager } from '../../core/contract/manager.ts'
+import { withoutSecrets } from '../../core/contract/redact.ts'
+import { callable, checkArguments, type Rule, show } from '../../core/contract/rules.ts'
+import type { ShareableConnection } from '../../core/contract/share.ts'
 import { loadDriver } from '../driver.ts'
 import { explained, isFatalConnectError } from './connect-error.ts'
-import { type AmqpConnection, type AmqpDriver, type Model, QUEUE_DECLARE } from './driver.ts'
+import {
+  type AmqpConfig,
+  type AmqpConfigSource,
+  type AmqpDriver,
+  type DefaultAmqpConnection,
+  keepAlive,
+  type Model,
+  QUEUE_DECLARE,
+} from './driver.ts'
+import { LostSocket } from '../lost-socket.ts'
+import { amqpShare, type AmqpSharedView } from './share.ts'
 
 /** Options of {@link AmqpConnectionManager}. */
-export interface AmqpConnectionManagerOptions<M extends object = AmqpConnection> {
-  /**
-   * The driver: what `import amqplib from 'amqplib'` gives. Default: the installed package `amqplib`, loaded at the first
-   * connect.
-   */
+export interface AmqpConnectionManagerOptions<M extends object = DefaultAmqpConnection> {
+  /** The driver: `import amqplib from 'amqplib'`. Default: the installed package `amqplib`, loaded at the first connect. */
   readonly driver?: AmqpDriver<M> | undefined
   /**
-   * What the driver's `connect` takes as its second argument: TLS, `noDelay`, `clientProperties`, `credentials`. Default: none.
+   * The second argument of the driver's `connect`: TLS, `noDelay`, `clientProperties`, `credentials`. Default: an empty object.
    */
   readonly socketOptions?: object | undefined
-  /** Once per new connection, before its first use. A throw or a rejection fails the connect. Default: none. */
+  /** Called once per new connection, before its first use. A throw or a rejection fails the connect. Default: nothing is called. */
   readonly onConnect?: ((connection: M) => unknown) | undefined
 }
 
-const OPTIONS = ['driver', 'socketOptions', 'onConnect']
+/** The rules of the options that are about the connection. */
+export const CONNECTION_OPTIONS: Readonly<Record<string, Rule>> = {
+  driver: {
+    allowed: "the driver with a function connect (import amqplib from 'amqplib')",
+    accepts: (value) => typeof (value as { connect?: unknown } | null)?.connect === 'function',
+  },
+  socketOptions: {
+    allowed: 'an object for node:net or node:tls',
+    accepts: (value) => typeof value === 'object' && value !== null,
+  },
+}
+const OPTIONS: Readonly<Record<string, Rule>> = { ...CONNECTION_OPTIONS, onConnect: callable }
 // How long an orderly end of a connection may take before its socket is destroyed.
 const GRACE_MS = 1_000
-// A server that waits for more of what it takes for its own protocol says nothing at all.
+// A server of another protocol may wait for more data and never answer.
 const ANSWER_MS = 5_000
 
-/** What the manager knows of a connection beyond what the driver tells. */
+/** What the manager records about a connection. */
 interface Health {
-  broken: boolean
-  closing: boolean
+  readonly loss: LostSocket
   hasExclusiveQueue: boolean
   readonly destroyed: AbortController
 }
 
 /**
- * Connections to RabbitMQ with the driver `amqplib`: `new Pool(new AmqpConnectionManager('amqp://…'))`. Where one connection
- * will do, which is often, pool its channels: {@link AmqpChannelManager}.
+ * Manages connections to RabbitMQ with the driver `amqplib`: `new Pool(new AmqpConnectionManager('amqp://…'))`. If one
+ * connection is enough, which is often the case, pool its channels instead: {@link AmqpChannelManager}.
  *
- * A connection that the server closes, or whose heartbeats stop (`?heartbeat=10` in the URL: seconds), is known to be broken
- * at once. Channels that a borrower leaves open are closed, which gives back what was not acknowledged; with an exclusive
- * queue, which would outlive them, the connection is closed. One that the server has blocked (memory or disk alarm) stays in
- * use: another would be blocked as well. The driver's own recovery is off: the pool does that.
+ * A connection that the server closes, or whose heartbeats stop (`?heartbeat=10` in the URL, in seconds), is broken
+ * immediately. Channels that a holder leaves open are closed, which puts unacknowledged messages back into their queues. A
+ * connection on which an exclusive queue was declared is closed, because the queue would outlive the channels. A connection
+ * that the server has blocked (a memory or disk alarm) stays in use, but is closed if its holder left channels open. The
+ * driver's own recovery is off, because the pool replaces connections.
  *
  * @example
  * ```ts
@@ -56,32 +77,38 @@ interface Health {
  * console.log(name) // prints amq.gen-
  * ```
  */
-export class AmqpConnectionManager<M extends object = AmqpConnection> implements ConnectionManager<M> {
-  readonly #config: object | string
+export class AmqpConnectionManager<M extends object = DefaultAmqpConnection> implements ConnectionManager<M> {
+  readonly #config: AmqpConfig | (() => AmqpConfig | Promise<AmqpConfig>)
   readonly #socketOptions: object
   readonly #onConnect: ((connection: M) => unknown) | undefined
   readonly #health = new WeakMap<object, Health>()
+  /** How connections are shared: each caller has channels of its own. */
+  readonly share: ShareableConnection<M, AmqpSharedView<M>> = amqpShare<M>()
   #driver: AmqpDriver<M> | undefined
 
-  /** `config`: what the driver's `connect` takes: a URL, or an object. Throws TypeError for a wrong argument. */
-  constructor(config: object | string, options: AmqpConnectionManagerOptions<M> = {}) {
-    checkConfig(config)
-    for (const key of Object.keys(options)) {
-      if (!OPTIONS.includes(key))
-        throw new TypeError(
-          `${key} is not one of the options of AmqpConnectionManager: known are ${OPTIONS.join(', ')}`,
-        )
-    }
+  /**
+   * `config` is a URL or an object for the driver's `connect`, or a function, sync or async, that returns one for each connect
+   * (rotating credentials). Throws TypeError for a wrong config, PoolOptionsError for a wrong option.
+   */
+  constructor(config: AmqpConfigSource, options: AmqpConnectionManagerOptions<M> = {}) {
+    if (typeof config !== 'function') checkConfig(config)
+    checkArguments('options of AmqpConnectionManager', options, OPTIONS, '')
     const { driver, socketOptions = {}, onConnect } = options
-    checkOptions(driver, socketOptions, onConnect)
-    this.#config = typeof config === 'string' ? config : { ...config }
+    this.#config = typeof config === 'object' ? { ...config } : config
     this.#socketOptions = { ...socketOptions }
     this.#onConnect = onConnect
     this.#driver = driver
   }
 
   async connect({ signal, lost }: ConnectContext): Promise<M> {
-    const driver = (this.#driver ??= await loadDriver<AmqpDriver<M>>('cenote/amqplib', 'amqplib'))
+    const driver = (this.#driver ??= await loadDriver<AmqpDriver<M>>(
+      'cenote/amqplib',
+      'amqplib',
+      () => import('amqplib'),
+    ))
+    const config = typeof this.#config === 'function' ? await this.#config() : this.#config
+    checkConfig(config)
+    const { address, vhost } = targetOf(config)
     signal.throwIfAborted()
     const destroyed = new AbortController()
     const { promise: aborted, reject } = Promise.withResolvers<never>()
@@ -92,23 +119,23 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
     }
     signal.addEventListener('abort', onAbort)
     const onSilence = (): void => {
-      const text = `${this.#address} accepted the connection but has not answered within ${ANSWER_MS} ms: is it an AMQP 0-9-1 server?`
+      const text = `${address} accepted the connection but has not answered within ${ANSWER_MS} ms: it is not an AMQP 0-9-1 server, or it hangs`
       destroyed.abort(Object.assign(new Error(text), { code: 'NO_ANSWER' }))
     }
     const timer = setTimeout(onSilence, ANSWER_MS)
     timer.unref()
     try {
-      const connection = await this.#open(driver, destroyed.signal)
+      const connection = await this.#open(driver, config, destroyed.signal)
       clearTimeout(timer)
-      this.#watch(connection, destroyed, lost)
+      const { loss } = this.#watch(connection, destroyed, lost)
       if (this.#onConnect !== undefined) await Promise.race([this.#onConnect(connection), aborted])
       signal.throwIfAborted()
-      if (this.hasBroken(connection))
-        throw new Error('the server closed the connection while it was prepared')
+      loss.hold()
       return connection
     } catch (error) {
       destroyed.abort(error)
-      throw signal.aborted ? signal.reason : explained(destroyed.signal.reason, this.#address, this.#vhost)
+      if (signal.aborted) throw signal.reason
+      throw withoutSecrets(explained(destroyed.signal.reason, address, vhost), [config, this.#socketOptions])
     } finally {
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
@@ -117,9 +144,9 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
 
   async isValid(connection: M, signal: AbortSignal): Promise<boolean> {
     const model = asModel(connection)
-    // It would answer only when it is unblocked, and so would every other.
+    // A blocked connection answers only after the alarm; it is not dead.
     if (model.connection.blocked) return true
-    // AMQP has no ping for clients: a channel is opened and closed.
+    // AMQP has no ping for clients: a channel is opened and closed instead.
     const health = this.#health.get(connection)
     const onAbort = (): void => health?.destroyed.abort(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
@@ -133,23 +160,27 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
   }
 
   hasBroken(connection: M): boolean {
-    return this.#health.get(connection)?.broken !== false
+    return this.#health.get(connection)?.loss.isBroken !== false
   }
 
   reset(connection: M): boolean | void | Promise<boolean> {
     if (this.#health.get(connection)?.hasExclusiveQueue !== false) return false
-    const { channels } = asModel(connection).connection
+    const { channels, blocked } = asModel(connection).connection
     // The first is the connection's own.
     const open = channels.slice(1).flatMap((slot) => (slot === null ? [] : [slot.channel as Closable]))
     if (open.length === 0) return
+    // The close of a channel would be answered only after the alarm.
+    if (blocked) return false
     return Promise.all(open.map((channel) => channel.close())).then(() => true)
   }
 
   async close(connection: M): Promise<void> {
     const health = this.#health.get(connection)
     if (health === undefined) return
-    health.closing = true
-    if (health.broken) {
+    health.loss.letGo()
+    // The answer to the close would not keep the process alive.
+    keepAlive(asModel(connection).connection, true)
+    if (health.loss.isBroken) {
       health.destroyed.abort(new Error('the connection was closed'))
       return
     }
@@ -161,22 +192,30 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
         new Promise((resolve) => health.destroyed.signal.addEventListener('abort', resolve)),
       ])
     } catch {
-      // It was closed already.
+      // The connection was closed already.
     } finally {
       clearTimeout(timer)
       health.destroyed.abort(new Error('the connection was closed'))
     }
   }
 
+  ref(connection: M): void {
+    keepAlive(asModel(connection).connection, true)
+  }
+
+  unref(connection: M): void {
+    keepAlive(asModel(connection).connection, false)
+  }
+
   isFatal(error: unknown): boolean {
     return isFatalConnectError(error)
   }
 
-  async #open(driver: AmqpDriver<M>, signal: AbortSignal): Promise<M> {
+  async #open(driver: AmqpDriver<M>, config: AmqpConfig, signal: AbortSignal): Promise<M> {
     const connect = driver.connect as unknown as (url: object | string, options: object) => PromiseLike<M>
-    // The signal ends the socket at any time, also one that is not connected yet.
+    // The signal ends the socket at any time, also before it is connected.
     const opened = Promise.resolve(
-      connect.call(driver, this.#config, { ...this.#socketOptions, signal, recovery: false }),
+      connect.call(driver, config, { ...this.#socketOptions, signal, recovery: false }),
     )
     const { promise: aborted, reject } = Promise.withResolvers<never>()
     aborted.catch(() => {})
@@ -186,7 +225,7 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
       return await Promise.race([opened, aborted])
     } finally {
       signal.removeEventListener('abort', onAbort)
-      // One that arrives although its socket was destroyed has nobody else who would hear its errors.
+      // A connection that arrives although its socket was destroyed would crash the process with an unhandled 'error' event.
       opened.then(
         (late) => signal.aborted && asModel(late).on('error', () => {}),
         () => {},
@@ -194,18 +233,11 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
     }
   }
 
-  #watch(connection: M, destroyed: AbortController, lost: ConnectContext['lost']): void {
-    const health: Health = { broken: false, closing: false, hasExclusiveQueue: false, destroyed }
+  #watch(connection: M, destroyed: AbortController, lost: ConnectContext['lost']): Health {
     const model = asModel(connection)
-    const broke = (error?: unknown): void => {
-      if (health.broken) return
-      health.broken = true
-      if (!health.closing) lost(error)
-    }
-    // This listener stays for ever: an 'error' event that nobody hears would end the process.
-    model.on('error', broke)
-    // The driver reports a close on the server's request by this event alone.
-    model.on('close', broke)
+    // The driver reports a close that the server requested by 'close' only.
+    const loss = new LostSocket(lost).watch(model, 'error', 'close')
+    const health: Health = { loss, hasExclusiveQueue: false, destroyed }
     const wire = model.connection
     const { sendMethod } = wire
     wire.sendMethod = (channel, method, fields): unknown => {
@@ -213,19 +245,20 @@ export class AmqpConnectionManager<M extends object = AmqpConnection> implements
       return sendMethod.call(wire, channel, method, fields)
     }
     this.#health.set(connection, health)
+    return health
   }
+}
 
-  get #vhost(): string {
-    if (typeof this.#config !== 'string') return (this.#config as { vhost?: string }).vhost ?? '/'
-    return decodeURIComponent(new URL(this.#config).pathname.slice(1)) || '/'
-  }
-
-  get #address(): string {
-    const { protocol, hostname, port } = (
-      typeof this.#config === 'string' ? new URL(this.#config) : this.#config
-    ) as Partial<URL>
-    const standard = protocol?.startsWith('amqps') === true ? 5671 : 5672
-    return `${hostname || 'localhost'}:${port || standard}`
+function targetOf(config: AmqpConfig): { address: string; vhost: string } {
+  const url = typeof config === 'string' ? new URL(config) : undefined
+  const { protocol, hostname, port } = (url ?? config) as Partial<URL>
+  const standard = protocol?.startsWith('amqps') === true ? 5671 : 5672
+  return {
+    address: `${hostname || 'localhost'}:${port || standard}`,
+    vhost:
+      (url === undefined
+        ? (config as { vhost?: string }).vhost
+        : decodeURIComponent(url.pathname.slice(1))) || '/',
   }
 }
 
@@ -237,26 +270,17 @@ function asModel(connection: object): Model {
   return connection as Model
 }
 
-function checkConfig(config: unknown): void {
+function checkConfig(config: unknown): asserts config is AmqpConfig {
   if (typeof config === 'object' && config !== null) return
-  if (typeof config !== 'string')
-    throw new TypeError(`config is ${String(config)}: allowed is a URL or an object for amqplib's connect`)
-  // It may hold a password: it is not repeated.
-  if (!/^amqps?:\/\//.test(config) || !URL.canParse(config))
-    throw new TypeError(
-      'config is a string that is not of the form amqp://user:password@host:port/vhost (amqps:// for TLS)',
-    )
-}
-
-function checkOptions(driver: unknown, socketOptions: unknown, onConnect: unknown): void {
-  if (driver !== undefined && typeof (driver as { connect?: unknown } | null)?.connect !== 'function')
-    throw new TypeError(
-      "driver has no function connect: allowed is what `import amqplib from 'amqplib'` gives",
-    )
-  if (typeof socketOptions !== 'object' || socketOptions === null)
-    throw new TypeError(
-      `socketOptions is ${String(socketOptions)}: allowed is an object for node:net or node:tls`,
-    )
-  if (onConnect !== undefined && typeof onConnect !== 'function')
-    throw new TypeError(`onConnect is ${String(onConnect as string)}: allowed is a function`)
+  const isText = typeof config === 'string'
+  if (isText && /^amqps?:\/\//.test(config) && URL.canParse(config)) return
+  // A string may hold a password: it is not repeated.
+  throw Object.assign(
+    new TypeError(
+      isText
+        ? 'config must be a URL of the form amqp://user:password@host:port/vhost, or amqps:// for TLS (got another string)'
+        : `config must be an amqp:// URL, an object for amqplib's connect, or a function that returns one of them (got ${show(config)})`,
+    ),
+    { code: 'BAD_CONFIG' },
+  )
 }

@@ -1,8 +1,27 @@
+/** A URL, or an object for the driver's `connect`. */
+export type AmqpConfig = object | string
+
+/** A config, or a function that returns one for each connect. `undefined` is rejected by the constructor. */
+export type AmqpConfigSource = AmqpConfig | (() => AmqpConfig | Promise<AmqpConfig>) | undefined
+
 /** The part of the driver that is used. */
 export interface AmqpDriver<M extends object> {
-  // The driver's own types of a URL are wider than any that could be written here.
+  // The driver's own types of a URL are wider than any that can be written here.
   connect(url: never, socketOptions?: never): PromiseLike<M>
 }
+
+// oxlint-disable-next-line ban-ts-comment -- the package may be absent where the declarations are read
+/** @ts-ignore TS2307 */
+type InstalledConnection = import('amqplib').ChannelModel
+// oxlint-disable-next-line ban-ts-comment -- as above
+/** @ts-ignore TS2307 */
+type InstalledChannel = import('amqplib').Channel
+
+/** The type of a connection if no driver is given: that of the installed `amqplib`, else {@link AmqpConnection}. */
+export type DefaultAmqpConnection = 0 extends 1 & InstalledConnection ? AmqpConnection : InstalledConnection
+
+/** The type of a channel if no driver is given: that of the installed `amqplib`, else {@link AmqpChannel}. */
+export type DefaultAmqpChannel = 0 extends 1 & InstalledChannel ? AmqpChannel : InstalledChannel
 
 /** A connection of the driver, as far as it is known without the driver's types. */
 export interface AmqpConnection {
@@ -26,7 +45,7 @@ export interface AmqpChannel {
   prefetch(count: number): Promise<unknown>
 }
 
-/** A channel on which the server confirms what was published. */
+/** A channel on which the server confirms published messages. */
 export interface AmqpConfirmChannel extends AmqpChannel {
   waitForConfirms(): Promise<unknown>
 }
@@ -38,7 +57,7 @@ export interface AmqpMessage {
   readonly properties: object
 }
 
-/** A frame that carries a method, or what the driver makes of one. */
+/** A frame that carries a method, as the driver decodes it. */
 export interface Frame {
   readonly id?: number
   readonly fields?: Fields
@@ -51,32 +70,53 @@ export interface Fields {
   readonly exclusive?: boolean
 }
 
-/** What a connection of the driver is beyond {@link AmqpConnection}. */
+/** What a connection of the driver has beyond {@link AmqpConnection}. */
 export interface Model {
   readonly connection: Wire
   createChannel(): Promise<object>
   createConfirmChannel(): Promise<object>
   close(): Promise<void>
   on(event: string, listener: (error?: unknown) => void): unknown
+  removeListener(event: string, listener: () => void): unknown
 }
 
-/** What lies beneath a connection. */
+/** The object of the driver beneath a connection, which owns the socket. */
 export interface Wire {
   readonly blocked: boolean
   readonly channelMax: number
-  /** By number; the first is the connection's own, one that was closed is null. */
+  /** By number: the first is the connection's own, a closed channel is null. */
   readonly channels: readonly ({ readonly channel: object } | null)[]
+  readonly stream: KeepsAlive
+  readonly heartbeater?: { readonly sendTimer: KeepsAlive; readonly recvTimer: KeepsAlive } | null
   sendMethod(channel: number, method: number, fields: Fields): unknown
+  toClosed(stack: unknown, reason?: unknown): void
 }
 
-/** What a channel of the driver is beyond {@link AmqpChannel}. */
+interface KeepsAlive {
+  ref(): unknown
+  unref(): unknown
+}
+
+/** Sets whether a connection keeps the process alive. */
+export function keepAlive({ stream, heartbeater }: Wire, keeps: boolean): void {
+  for (const each of [stream, heartbeater?.sendTimer, heartbeater?.recvTimer])
+    if (keeps) each?.ref()
+    else each?.unref()
+}
+
+type Reply = (error: unknown, frame?: unknown) => unknown
+
+/** What a channel of the driver has beyond {@link AmqpChannel}. */
 export interface ChannelInside {
   readonly connection: Wire
   readonly consumers: { readonly size: number }
-  readonly reply: unknown
-  readonly pending: { readonly length: number } | null
-  readonly unconfirmed: readonly unknown[]
+  reply: Reply | null | undefined
+  readonly pending: { reply: Reply }[] | null
+  unconfirmed: readonly unknown[]
   readonly ch: number
+  toClosed(stack: unknown): void
+  sendOrEnqueue(...given: never[]): unknown
+  sendMessage(...given: never[]): unknown
   checkExchange(exchange: string): Promise<unknown>
   close(): Promise<void>
   waitForConfirms?(): Promise<unknown>

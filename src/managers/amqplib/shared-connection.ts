@@ -1,38 +1,47 @@
 import type { AmqpConnectionManager } from './connection.ts'
-import type { AmqpConnection } from './driver.ts'
+import { keepAlive, type Model } from './driver.ts'
 
-/** One connection, and how many use it. */
+/** A connection, and the number of callers that use it. */
 export interface Shared {
-  readonly connection: AmqpConnection
+  readonly connection: Model
   users: number
+  /** Users that keep the process alive. */
+  refs: number
+  /** The error that ended the connection. */
+  reason?: unknown
   closed?: Promise<void>
 }
 
-/** An attempt to open a connection, and how many wait for it. */
+/** An attempt to open a connection, and the number of callers that wait for it. */
 interface Attempt {
   readonly controller: AbortController
   readonly opened: Promise<Shared>
   waiting: number
 }
 
-/** The one connection whose channels are pooled: opened by all who need it together, closed by the last who leaves. */
+/**
+ * The connection whose channels are pooled: opened by all callers that need it together, closed with its last user. While
+ * the server blocks it, new users get another connection.
+ */
 export class SharedConnection {
-  readonly #manager: AmqpConnectionManager
+  readonly #manager: AmqpConnectionManager<Model>
+  /** Connections that may get more users, the oldest first. */
+  readonly #open = new Set<Shared>()
   #attempt: Attempt | undefined
-  #current: Shared | undefined
 
-  constructor(manager: AmqpConnectionManager) {
+  constructor(manager: AmqpConnectionManager<Model>) {
     this.#manager = manager
   }
 
-  /** The connection, with one user more; whoever enters has to leave. Rejects when `signal` is aborted before. */
+  /** Returns a connection with one more user, which has to leave. Rejects when `signal` aborts first. */
   async enter(signal: AbortSignal): Promise<Shared> {
     signal.throwIfAborted()
-    if (this.#current !== undefined) {
-      this.#current.users++
-      return this.#current
+    for (const shared of this.#open) {
+      if (shared.connection.connection.blocked) continue
+      shared.users++
+      return shared
     }
-    const attempt = (this.#attempt ??= this.#open())
+    const attempt = (this.#attempt ??= this.#connect())
     attempt.waiting++
     const { promise: aborted, reject } = Promise.withResolvers<never>()
     aborted.catch(() => {})
@@ -49,21 +58,27 @@ export class SharedConnection {
     } finally {
       signal.removeEventListener('abort', onAbort)
       attempt.waiting--
-      // Nobody wants it any more. One that has opened all the same has no user, and is closed.
+      // No caller wants the attempt any more. A connection that opened all the same has no user, and is closed.
       if (attempt.waiting === 0) this.#giveUp(attempt)
     }
   }
 
-  /** One user less. Settles when the connection is closed, where this was its last. */
+  /** Removes one user. Settles when the connection is closed, if that was its last user. */
   async leave(shared: Shared): Promise<void> {
     shared.users--
     if (shared.users > 0) return
     await this.#close(shared)
   }
 
-  /** It gets no more users: the next who enters opens another one. */
+  /** Counts a user that begins or ceases to keep the process alive; the connection does while any user does. */
+  keepAlive(shared: Shared, keeps: boolean): void {
+    shared.refs += keeps ? 1 : -1
+    keepAlive(shared.connection.connection, shared.refs > 0)
+  }
+
+  /** Gives the connection no more users. */
   retire(shared: Shared): void {
-    if (this.#current === shared) this.#current = undefined
+    this.#open.delete(shared)
   }
 
   #close(shared: Shared): Promise<void> {
@@ -71,7 +86,7 @@ export class SharedConnection {
     return (shared.closed ??= this.#manager.close(shared.connection))
   }
 
-  #open(): Attempt {
+  #connect(): Attempt {
     const controller = new AbortController()
     let shared: Shared | undefined
     const lost = (): void => {
@@ -79,12 +94,20 @@ export class SharedConnection {
     }
     const opened = this.#manager.connect({ signal: controller.signal, lost }).then(
       (connection) => {
-        shared = { connection, users: 0 }
+        const opening: Shared = { connection, users: 0, refs: 0 }
+        shared = opening
+        // The driver closes the channels before it reports why the connection ended.
+        const wire = connection.connection
+        const { toClosed } = wire
+        wire.toClosed = (stack, reason): void => {
+          opening.reason = reason
+          toClosed.call(wire, stack, reason)
+        }
         if (this.#attempt === attempt) {
           this.#attempt = undefined
-          if (!this.#manager.hasBroken(connection)) this.#current = shared
+          if (!this.#manager.hasBroken(connection)) this.#open.add(opening)
         }
-        return shared
+        return opening
       },
       (error: unknown) => {
         if (this.#attempt === attempt) this.#attempt = undefined
@@ -97,7 +120,7 @@ export class SharedConnection {
 
   #giveUp(attempt: Attempt): void {
     if (this.#attempt === attempt) this.#attempt = undefined
-    attempt.controller.abort(new Error('nobody waits for the connection any more'))
+    attempt.controller.abort(new Error('no caller waits for the connection any more'))
     attempt.opened.then(
       (shared) => {
         if (shared.users === 0) void this.#close(shared)

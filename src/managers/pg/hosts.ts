@@ -1,4 +1,4 @@
-import type { PgClient, PgConfig } from './client.ts'
+import { destroySocket, type PgClient, type PgConfig } from './client.ts'
 import { misfit, roleOf, TARGETS, type TargetSessionAttrs } from './target.ts'
 
 /** In which order hosts are tried at each connect. */
@@ -97,18 +97,18 @@ export function candidates(
 }
 
 /** Connects to the first host that is what is wanted. Rejects with {@link PgHostsError} when there is none. */
-export async function connectToOne(
+export async function connectToOne<C extends PgClient>(
   { hosts, target, order }: Candidates,
   how: {
     readonly signal: AbortSignal
     readonly timeoutMs: number
-    connect(config: PgConfig, signal: AbortSignal): Promise<PgClient>
-    close(client: PgClient): Promise<void>
-    hasBroken(client: PgClient): boolean
+    connect(config: PgConfig, signal: AbortSignal): Promise<C>
+    close(client: C): Promise<void>
+    hasBroken(client: C): boolean
   },
-): Promise<PgClient> {
+): Promise<C> {
   const answers: { host: string; error: unknown }[] = []
-  let fallback: PgClient | undefined
+  let fallback: C | undefined
   try {
     for (const { name, config } of order === 'shuffled' ? shuffled(hosts) : hosts) {
       how.signal.throwIfAborted()
@@ -138,15 +138,15 @@ export async function connectToOne(
   }
 }
 
-async function problemOf(
-  client: PgClient,
+async function problemOf<C extends PgClient>(
+  client: C,
   target: TargetSessionAttrs,
   signal: AbortSignal,
-  close: (client: PgClient) => Promise<void>,
+  close: (client: C) => Promise<void>,
 ): Promise<string | undefined> {
   if (target === 'any') return undefined
-  // A server that accepts and then falls silent: a client with a query running is destroyed, which ends the question too.
-  const onAbort = (): void => void close(client)
+  // A server that accepts and then falls silent: destroying the socket ends the question too.
+  const onAbort = (): void => destroySocket(client)
   signal.addEventListener('abort', onAbort, { once: true })
   try {
     return misfit(await roleOf(client), target)
@@ -201,7 +201,7 @@ function portOf(text: string | undefined, host: string): number | undefined {
   if (text === undefined || text === '') return undefined
   const port = Number(text)
   if (Number.isInteger(port) && port > 0 && port < 65_536) return port
-  throw misconfigured(`the port of '${host}' is '${text}': allowed is a whole number from 1 to 65535`)
+  throw misconfigured(`the port of '${host}' must be an integer from 1 to 65535 (got '${text}')`)
 }
 
 function fromParam<T extends string>(
@@ -214,11 +214,11 @@ function fromParam<T extends string>(
   const found = allowed.find((each) => each === value)
   if (found !== undefined) return found
   throw misconfigured(
-    `${name} of the connection string is '${value}': allowed is ${allowed.map((each) => `'${each}'`).join(', ')}`,
+    `${name} of the connection string must be one of ${allowed.map((each) => `'${each}'`).join(', ')} (got '${value}')`,
   )
 }
 
-/** An error that no retry will mend. */
+/** An error that retrying cannot fix. */
 export function misconfigured(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' })
 }
@@ -233,9 +233,6 @@ function shuffled<T>(items: readonly T[]): T[] {
   return items.map(() => rest.splice(Math.floor(Math.random() * rest.length), 1)[0] as T)
 }
 
-// Node's AggregateError of a dual-stack connect has an empty message.
 function textOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const { message, code } = error as Error & { code?: unknown }
-  return message !== '' ? message : typeof code === 'string' ? code : error.name
+  return error instanceof Error ? error.message || error.name : String(error)
 }

@@ -1,4 +1,4 @@
-import type { ServerInfo } from '../../core/manager.ts'
+import type { ServerInfo } from '../../core/contract/manager.ts'
 import type { PgConfig } from './client.ts'
 import type { PgHost } from './hosts.ts'
 
@@ -20,9 +20,11 @@ export function serverOf(config: PgConfig | string | (() => unknown), first: PgH
 }
 
 function fromUrl(connectionString: string): Partial<ServerInfo> {
-  // Several hosts, or a socket's folder, are no URL: then the address stays unknown.
+  // Several hosts, or a socket's folder, do not parse as a URL: the address stays unknown.
   if (!URL.canParse(connectionString)) return {}
-  const { hostname, port, pathname } = new URL(connectionString)
+  const { hostname, port, pathname, search, hash, username } = new URL(connectionString)
+  // A password with an unescaped '/', '?' or '#': the parser takes its parts for the address.
+  if (username === '' && (pathname + search + hash).includes('@')) return {}
   return {
     address: text(hostname),
     port: number(port),

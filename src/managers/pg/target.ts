@@ -53,3 +53,26 @@ export function misfit(
 export function isStrict(target: TargetSessionAttrs): boolean {
   return target !== 'any' && target !== 'prefer-standby'
 }
+
+// What the server reports of itself, from PostgreSQL 14 on, at the connect and after each change.
+const READ_ONLY_PARAMETERS = ['in_hot_standby', 'default_transaction_read_only']
+const reported = new WeakMap<PgClient, Map<string, string>>()
+
+/** Records what a server reports of its role. Called before the client connects. */
+export function watchRole(client: PgClient): void {
+  const parameters = new Map<string, string>()
+  reported.set(client, parameters)
+  client.connection?.on('parameterStatus', (message) => {
+    const { parameterName, parameterValue } = message as { parameterName: string; parameterValue: string }
+    if (READ_ONLY_PARAMETERS.includes(parameterName)) parameters.set(parameterName, parameterValue)
+  })
+}
+
+/** Whether the server of a write that was rejected as read-only is not what the target asks for. */
+export function isDemoted(client: PgClient, target: TargetSessionAttrs): boolean {
+  if (target === 'primary' || target === 'read-write') return true
+  if (target !== 'any') return false
+  // The caller may have begun a read-only transaction on a server that accepts writes.
+  const parameters = [...(reported.get(client)?.values() ?? [])]
+  return parameters.length === 0 || parameters.includes('on')
+}

@@ -1,31 +1,26 @@
 import { checkCases } from './check.ts'
 import { closeCases } from './close.ts'
 import { connectCases, fatalCase } from './connect.ts'
+import type { CaseDefinition } from './definition.ts'
 import type { MakeManager, ManagerFaults } from './faults.ts'
+import { leftoverCases } from './leftovers.ts'
 import { lossCases } from './loss.ts'
+import { optionalCases } from './optional.ts'
 import { dirtyCase, pooledCases } from './pooled.ts'
 import { Trial } from './trial.ts'
-
-/** One thing that every manager must do. */
-export interface CaseDefinition {
-  readonly title: string
-  /** The faults without which it cannot be tried. */
-  readonly needs: readonly ('kill' | 'server' | 'count')[]
-  run<C>(trial: Trial<C>): Promise<void>
-}
 
 /** One case of the suite for one manager. */
 export interface ConformanceCase {
   readonly title: string
-  /** The names of the faults that it needs and that were not given. */
+  /** The names of the faults that the case needs and that were not given. */
   readonly missing: readonly string[]
-  /** Rejects with an AssertionError where the manager does not do what it must. */
+  /** Rejects with an AssertionError if the manager fails the case. */
   run(): Promise<void>
 }
 
 /**
- * The cases of {@link describeManager} as a list, for a test runner that has no `describe`, or for proving that a case
- * can fail.
+ * Lists the cases of {@link describeManager}, for a test runner without `describe`. Run them one after the other: each case
+ * watches the sockets, timers and unhandled errors of the process.
  *
  * @example
  * ```ts
@@ -38,7 +33,7 @@ export interface ConformanceCase {
  * const server = createServer((socket) => socket.resume())
  * await once(server.listen(0, '127.0.0.1'), 'listening')
  * const { port } = server.address() as { port: number }
- * // For a test tool of another kind.
+ * // The cases run one after the other.
  * const cases = conformanceCases(() => new NetManager({ host: '127.0.0.1', port }), {})
  * for (const { title, missing, run } of cases) if (missing.length === 0) await run()
  * server.close()
@@ -55,6 +50,8 @@ export function conformanceCases<C>(
     ...checkCases,
     ...lossCases,
     ...closeCases,
+    ...optionalCases,
+    ...leftoverCases,
     ...pooledCases,
     ...Object.keys(faults.dirty ?? {}).map((state) => dirtyCase(state)),
   ]
@@ -68,6 +65,7 @@ export function conformanceCases<C>(
       } finally {
         await trial.end()
       }
+      trial.noCrash()
     },
   }))
 }

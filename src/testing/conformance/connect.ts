@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { inspect } from 'node:util'
 
-import type { ConnectionManager } from '../../core/manager.ts'
-import type { CaseDefinition } from './case.ts'
+import type { ConnectionManager } from '../../core/contract/manager.ts'
+import type { CaseDefinition } from './definition.ts'
 import { TookTooLong, type Trial } from './trial.ts'
 
 // Turns of the event loop after which an attempt is given up: name look-up, TCP, handshake, log-in and past it.
@@ -12,21 +12,25 @@ const GIVE_UP_AFTER = [0, 1, 2, 3, 5, 8, 13, 21, 34]
 /** What a manager must do when it connects. */
 export const connectCases: readonly CaseDefinition[] = [
   {
-    title: 'connect: opens a connection that can be used, and another one each time',
+    title: 'connect: each call opens another connection that can be used',
     needs: [],
     run: async (trial) => {
       const manager = trial.make()
-      const [first, second] = await Promise.all([trial.open(manager), trial.open(manager)])
-      assert.notEqual(first.connection, second.connection, 'two calls of connect gave the same connection')
-      for (const { connection } of [first, second]) {
-        await trial.use(manager, connection)
-        await trial.close(manager, connection)
+      const seen = new Set<unknown>()
+      for (let round = 0; round < 3; round++) {
+        const opened = await Promise.all([trial.open(manager), trial.open(manager), trial.open(manager)])
+        for (const { connection } of opened) {
+          assert(!seen.has(connection), 'two calls of connect returned the same connection')
+          seen.add(connection)
+        }
+        for (const { connection } of opened) await trial.use(manager, connection)
+        for (const { connection } of opened) await trial.close(manager, connection)
       }
       await trial.nothingLeft()
     },
   },
   {
-    title: 'connect: rejects when it was given up before it began, and leaves no socket behind',
+    title: 'connect: it rejects if its signal is aborted before the call, and leaves no socket behind',
     needs: [],
     run: async (trial) => {
       const failure = await failureOf(trial, trial.make(), AbortSignal.abort(new Error('given up')))
@@ -35,7 +39,7 @@ export const connectCases: readonly CaseDefinition[] = [
     },
   },
   {
-    title: 'connect: given up at any moment, it settles and leaves no socket behind',
+    title: 'connect: an abort at any moment ends it, and leaves no socket behind',
     needs: [],
     run: async (trial) => {
       const manager = trial.make()
@@ -45,15 +49,15 @@ export const connectCases: readonly CaseDefinition[] = [
         for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
         controller.abort(new Error('given up'))
         const outcome = await attempt
-        // It was faster than the abort: then the connection is the pool's, to be closed like any other.
+        // A connect that was faster than the abort has opened a connection, which is closed like any other.
         if ('connection' in outcome) await trial.close(manager, outcome.connection)
+        trial.noListener(controller.signal, 'connect')
         await trial.nothingLeft()
       }
     },
   },
   {
-    title:
-      'connect: to a server that never answers, it ends when it is given up, and leaves no socket behind',
+    title: 'connect: to a server that never answers, an abort ends it, and leaves no socket behind',
     needs: ['server'],
     run: async (trial) => {
       const { proxy, manager } = await trial.proxied()
@@ -62,7 +66,36 @@ export const connectCases: readonly CaseDefinition[] = [
       const attempt = connectOnce(trial, manager, controller.signal)
       await trial.until(() => proxy.connections > 0, 'the manager connects')
       controller.abort(new Error('given up'))
-      assert(!('connection' in (await attempt)), 'connect resolved although the server never answered')
+      const outcome = await attempt
+      assert(!('connection' in outcome), 'connect resolved although the server never answered')
+      isTemporary(manager, outcome.failure, 'did not answer')
+      await trial.nothingLeft()
+    },
+  },
+  {
+    title: 'connect: a network that is cut in the middle of it makes it reject, and a retry may help',
+    needs: ['server'],
+    run: async (trial) => {
+      const { proxy, manager } = await trial.proxied()
+      proxy.blackhole()
+      const attempt = connectOnce(trial, manager, new AbortController().signal)
+      await trial.until(() => proxy.connections > 0, 'the manager connects')
+      proxy.cut()
+      const outcome = await attempt
+      assert(!('connection' in outcome), 'connect resolved although the network was cut')
+      isTemporary(manager, outcome.failure, 'was cut off')
+      await trial.nothingLeft()
+    },
+  },
+  {
+    title: 'connect: isFatal is false for errors that are not about the configuration',
+    needs: [],
+    run: async (trial) => {
+      const manager = trial.make()
+      for (const error of temporaryErrors()) {
+        const isFatal: unknown = manager.isFatal?.(error) ?? false
+        assert.equal(isFatal, false, `isFatal(${inspect(error)}) is not false`)
+      }
       await trial.nothingLeft()
     },
   },
@@ -70,15 +103,11 @@ export const connectCases: readonly CaseDefinition[] = [
     title: 'connect: to a server that hangs up, it rejects, and a retry may help',
     needs: ['server'],
     run: async (trial) => {
-      const server = createServer((socket) => socket.destroy())
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-      trial.after(() => new Promise((resolve) => server.close(resolve)))
-      const { port } = server.address() as { port: number }
-      await rejectsAsTemporary(trial, trial.make({ host: '127.0.0.1', port }), 'hung up')
+      await rejectsAsTemporary(trial, await trial.hangingUp(), 'hung up')
     },
   },
   {
-    title: 'connect: to a port where nobody listens, it rejects, and a retry may help',
+    title: 'connect: to a port without a server, it rejects, and a retry may help',
     needs: ['server'],
     run: async (trial) => {
       const server = createServer()
@@ -90,7 +119,7 @@ export const connectCases: readonly CaseDefinition[] = [
   },
 ]
 
-/** Whether a mistake that no retry will mend is told as such. */
+/** The case of one mistake in the configuration that retrying cannot fix. */
 export function fatalCase(wrong: string): CaseDefinition {
   return {
     title: `connect: ${wrong} is a fatal error, in time`,
@@ -113,10 +142,42 @@ async function rejectsAsTemporary<C>(
 ): Promise<void> {
   const failure = await failureOf(trial, manager)
   assert(failure !== undefined, `connect resolved although the server ${what}`)
-  assert(
-    manager.isFatal?.(failure) !== true,
-    `isFatal is true although the server only ${what}: ${inspect(failure)}`,
-  )
+  isTemporary(manager, failure, what)
+  await trial.nothingLeft()
+}
+
+function isTemporary<C>(manager: ConnectionManager<C>, failure: unknown, what: string): void {
+  const isFatal: unknown = manager.isFatal?.(failure) ?? false
+  assert.equal(isFatal, false, `isFatal is not false although the server only ${what}: ${inspect(failure)}`)
+}
+
+// Outages, limits and errors that a manager cannot know.
+function temporaryErrors(): unknown[] {
+  const codes = [
+    'ECONNREFUSED',
+    'ECONNRESET',
+    'ETIMEDOUT',
+    'EHOSTUNREACH',
+    'ENETUNREACH',
+    'EPIPE',
+    'EAI_AGAIN',
+  ]
+  const known = codes.map((code) => Object.assign(new Error(`connect ${code}`), { code }))
+  const timedOut = new DOMException('The operation timed out', 'TimeoutError')
+  const unknown = Object.assign(new Error('unknown'), { code: 'E_UNKNOWN' })
+  const { reason: aborted } = AbortSignal.abort()
+  return [
+    ...known,
+    new AggregateError(known, ''),
+    timedOut,
+    aborted,
+    new Error('unknown'),
+    unknown,
+    undefined,
+    null,
+    '',
+    {},
+  ]
 }
 
 async function failureOf<C>(

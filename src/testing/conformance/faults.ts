@@ -1,4 +1,4 @@
-import type { ConnectionManager } from '../../core/manager.ts'
+import type { ConnectionManager } from '../../core/contract/manager.ts'
 
 /** Where a server listens. */
 export interface ServerAddress {
@@ -7,36 +7,44 @@ export interface ServerAddress {
 }
 
 /**
- * Makes the manager under test. With an address (only where {@link ManagerFaults.server} is given) its connections go
- * there instead of to the server: the suite puts a faulty network between.
+ * Creates the manager under test. An address is passed only if {@link ManagerFaults.server} is given: connections then go
+ * to that address, a proxy with a faulty network in front of the server.
  */
 export type MakeManager<C> = (address?: ServerAddress) => ConnectionManager<C>
 
-/** A state in which no connection may reach its next borrower. */
+/** A state in which no connection may reach its next holder. */
 export interface DirtyState<C> {
-  /** Leaves the connection in that state: a transaction open, a subscription made, a query running. */
+  /** Leaves the connection in that state: an open transaction, a subscription, a running query. */
   leave(connection: C): unknown
-  /** Whether a connection that was handed out shows nothing of it. */
+  /** Whether a connection that was handed out shows nothing of that state. */
   isClean(connection: C): boolean | Promise<boolean>
 }
 
 /**
- * What the suite needs from outside to make a manager's connections fail. All are optional; the cases that need one which
- * is missing are reported as skipped, with the name of what they need.
+ * Means to make a manager's connections fail. All are optional. A case that needs a missing one is reported as skipped, with
+ * the name of what it needs.
  */
 export interface ManagerFaults<C> {
-  /** Work that only a usable connection can do. Rejects, or throws, where it cannot. Default: `isValid` says true. */
+  /**
+   * Does work that only a usable connection can do, and compares the answer with the question. Rejects or throws if it
+   * cannot. Default: `isValid` returns true.
+   */
   use?(connection: C): unknown
-  /** Ends one connection by the server's own means, and resolves when the server has done so. */
+  /** Ends one connection on the server's side, and resolves when the server has done so. */
   kill?(connection: C): Promise<unknown>
-  /** The server's address. With it, `makeManager` is called with the address of a proxy that fails as it is told. */
+  /** The server's address. With it, the suite calls `makeManager` with the address of a proxy. */
   readonly server?: ServerAddress | undefined
-  /** How many connections of the managers made here the server counts at this moment. */
+  /** Number of connections of these managers that the server counts at this moment. */
   count?(): Promise<number>
   /** Managers whose connect can never succeed, by what is wrong with them: a wrong password, no such database. */
   readonly fatal?: Readonly<Record<string, () => ConnectionManager<C>>> | undefined
-  /** States in which a borrower may leave a connection, by name. */
+  /**
+   * Starts a statement that the server works on for at least 10 s, and settles when it ends. The suite closes the connection while the
+   * statement runs, or cancels the statement.
+   */
+  longWork?(connection: C): Promise<unknown>
+  /** States in which a holder may leave a connection, by name. */
   readonly dirty?: Readonly<Record<string, DirtyState<C>>> | undefined
-  /** How long one step of the suite may take, in milliseconds. Default: 5000. */
+  /** Maximum duration of one step of the suite, in milliseconds. Default: 5000. */
   readonly timeoutMs?: number | undefined
 }

@@ -1,0 +1,414 @@
+import type { Clock } from '../contract/clock.ts'
+import {
+  type AcquirePhase,
+  AcquireTimeoutError,
+  OverloadedError,
+  type PoolError,
+  type PoolErrorDetails,
+  QueueFullError,
+} from '../contract/errors.ts'
+import { nestedAdvice } from '../contract/messages.ts'
+import type { AcquireOptions, ResolvedPoolOptions } from '../contract/options.ts'
+import { AbortWatchers } from '../runtime/abort-watchers.ts'
+import { Alarm } from '../runtime/alarm.ts'
+import type { Mark } from '../runtime/async-marks.ts'
+import { Histogram } from '../runtime/histogram.ts'
+import type { Mailbox } from '../runtime/mailbox.ts'
+import type { Events } from '../telemetry/events.ts'
+import type { Lease } from './lease.ts'
+import { Overload } from './overload.ts'
+import type { PlainLine } from './plain-line.ts'
+import { Waiter } from './waiter.ts'
+import { Waiters } from './waiters.ts'
+
+// This many timeouts together; then their callers handle their errors, because the first should not wait for the last.
+const TIMEOUT_BATCH = 256
+// A deadline that is noticed later than this gives the event loop one turn to read what has arrived.
+const STALL_MS = 20
+
+/** What is on its way to the head of the queue. */
+export interface Supply {
+  readonly inCheck: number
+  readonly inHook: number
+  readonly connecting: number
+  /** Connections that holders have, of this pool or of the group that it is part of. */
+  readonly leased: number
+  readonly of: 'pool' | 'group'
+}
+
+/** What the queue needs of its pool for errors. */
+export interface QueueSource {
+  readonly options: ResolvedPoolOptions<never>
+  readonly turns: Mailbox
+  readonly events: Events
+  readonly clock: Clock
+  /** Records the waits of all pools of a group. */
+  readonly allWaits?: Histogram | undefined
+  /** The last connect error, or the last error of a check that failed since this time. */
+  lastError(since: number): unknown
+  details(cause?: unknown): PoolErrorDetails
+  supply(): Supply
+}
+
+/** The callers that wait, their deadlines and signals, and how each acquire ended. Only transitions call it. */
+export class Queue<C> {
+  /** `pending` is what is left of `started`. */
+  readonly counts = { started: 0, direct: 0, waited: 0, timedOut: 0, aborted: 0, refused: 0 }
+  readonly waits: Histogram
+  /** How long the caller that left last by `shiftPlain` waited, in milliseconds. */
+  waitedMs = 0.5
+
+  readonly #source: QueueSource
+  readonly #clock: Clock
+  readonly #waiters: Waiters<C>
+  readonly #line: PlainLine<C>
+  readonly #watchers: AbortWatchers<Waiter<C>>
+  // Keeps the process alive while a caller waits, also without a deadline.
+  readonly #deadline: Alarm
+  readonly #overload: Overload | undefined
+  readonly #stallCheck: Alarm
+  #wasGraced = false
+  // The resolve function of its promise, because the head of the plain callers is one object for all of them.
+  #headAtStallCheck: Waiter<C>['resolve'] | undefined = undefined
+  // Shared executor: avoids one allocation per waiting caller.
+  readonly #keep = (resolve: Waiter<C>['resolve'], reject: Waiter<C>['reject']): void => {
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+  readonly #keepPlain = (resolve: Waiter<C>['resolve'], reject: Waiter<C>['reject']): void => {
+    this.#waiters.plain.add(resolve, reject, this.#joinedAt)
+  }
+  #resolve: Waiter<C>['resolve'] | undefined = undefined
+  #reject: Waiter<C>['reject'] | undefined = undefined
+  #joinedAt = 0.5
+  // Identifies the caller that is just joining: its waiter, or its rank among the plain ones.
+  #joining: Waiter<C> | undefined = undefined
+  #joiningPlain = -1
+
+  constructor(source: QueueSource) {
+    const { options, turns, clock } = source
+    this.#source = source
+    this.waits = new Histogram(source.allWaits)
+    this.#clock = clock
+    this.#waiters = new Waiters(options.acquireTimeoutMs)
+    this.#line = this.#waiters.plain
+    this.#watchers = new AbortWatchers((waiter, reason) => turns.run(() => this.#abort(waiter, reason)))
+    this.#deadline = new Alarm(clock, true, (lateMs) => turns.run(() => this.#expire(lateMs)))
+    const overload = options.overload && new Overload(options.overload, clock.now())
+    this.#overload = overload
+    this.#stallCheck = new Alarm(clock, false, () => overload && turns.run(() => this.#checkStall(overload)))
+  }
+
+  get size(): number {
+    return this.#waiters.size
+  }
+
+  /** A caller without options of its own takes a place in the queue. Call `joined` when the transition is settled. */
+  joinPlain(): Promise<Lease<C>> {
+    this.counts.started++
+    this.#joinedAt = this.#clock.now()
+    const promise = new Promise<Lease<C>>(this.#keepPlain)
+    this.#joiningPlain = this.#line.came - 1
+    return promise
+  }
+
+  /** A caller takes a place in the queue. Call `joined` when the transition is settled. */
+  join(
+    options: AcquireOptions | undefined,
+    freshSince: number,
+    trace: Error | undefined,
+    mark: Mark | undefined,
+  ): Promise<Lease<C>> {
+    const now = this.#clock.now()
+    this.counts.started++
+    const promise = new Promise<Lease<C>>(this.#keep)
+    const waiter = new Waiter<C>(
+      this.#resolve as Waiter<C>['resolve'],
+      this.#reject as Waiter<C>['reject'],
+      now,
+      options?.timeoutMs ?? this.#source.options.acquireTimeoutMs,
+      freshSince,
+    )
+    this.#resolve = undefined
+    this.#reject = undefined
+    waiter.trace = trace
+    waiter.mark = mark
+    waiter.pausedBefore = this.#overload?.pausedMs(now) ?? 0
+    this.#waiters.add(waiter, options?.priority ?? 0)
+    this.#joining = waiter
+    return promise
+  }
+
+  /** Whether a caller needs more than a place at the end: options, a stack trace, a mark, or overload control. */
+  isPlain(options: AcquireOptions | undefined, trace: Error | undefined, mark: Mark | undefined): boolean {
+    return (
+      this.#overload === undefined &&
+      trace === undefined &&
+      mark === undefined &&
+      (options === undefined ||
+        (options.signal === undefined && options.priority === undefined && options.timeoutMs === undefined))
+    )
+  }
+
+  /** The caller that joined last waits, unless the same transition served it: its signal and deadline count from now on. */
+  joined(signal: AbortSignal | undefined): void {
+    const waiter = this.#joining
+    if (waiter !== undefined && signal !== undefined && waiter.isWaiting) {
+      if (signal.aborted) this.#abort(waiter, signal.reason)
+      else waiter.watch = this.#watchers.watch(signal, waiter)
+    }
+    if (this.#waiters.size === 0) return
+    this.#deadline.setBy(waiter?.deadline ?? this.#joinedAt + this.#source.options.acquireTimeoutMs)
+    const overload = this.#overload
+    if (overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(this.#clock.now(), overload)
+  }
+
+  /** The call of acquire returns: a caller that is served from now on has waited. */
+  callEnded(): void {
+    this.#joining = undefined
+    this.#joiningPlain = -1
+  }
+
+  /** How long the caller at the head has waited, in milliseconds; 0 when no caller waits. */
+  get headWaitMs(): number {
+    const head = this.#waiters.head()
+    return head === undefined ? 0 : this.#clock.now() - head.queuedAt
+  }
+
+  /** How much time the caller at the head has left, in milliseconds; Infinity when no caller waits. */
+  get headLeftMs(): number {
+    const head = this.#waiters.head()
+    return head === undefined ? Infinity : head.deadline - this.#clock.now()
+  }
+
+  /** Waiting callers that hold a connection of this pool themselves, each holder counted once. */
+  get nested(): number {
+    const holders = new Set<Mark>()
+    for (const { mark } of this.#waiters.inOrder()) if (mark?.holds === true) holders.add(mark)
+    return holders.size
+  }
+
+  /** The caller to serve now; sheds those that overload control gives up. */
+  next(now: number): Waiter<C> | undefined {
+    for (;;) {
+      const head = this.#waiters.head()
+      const overload = this.#overload
+      if (head === undefined || overload === undefined) return head
+      const waitedMs = this.#ranMs(head, now, overload)
+      if (overload.admits(waitedMs, now)) return head
+      this.#shed(head, waitedMs, overload)
+    }
+  }
+
+  /** The caller gets its lease. */
+  serve(waiter: Waiter<C>, lease: Lease<C>, waitedMs: number): void {
+    if (
+      waiter === this.#joining ||
+      (waiter === this.#line.first() && this.#line.left === this.#joiningPlain)
+    ) {
+      this.counts.direct++
+    } else {
+      this.counts.waited++
+      this.waits.record(waitedMs)
+    }
+    waiter.resolve(lease)
+    this.#leave(waiter)
+  }
+
+  /**
+   * The plain caller at the head leaves, to be served: returns the resolve function of its promise, and leaves its wait in
+   * `waitedMs`. Undefined when another caller waits too, or overload control is on.
+   */
+  shiftPlain(now: number): Waiter<C>['resolve'] | undefined {
+    const line = this.#waiters.onlyPlain
+    if (line === undefined || this.#overload !== undefined) return undefined
+    const isDirect = line.left === this.#joiningPlain
+    const resolve = line.takeFirst()
+    const waitedMs = Math.max(0, now - line.shiftedAt)
+    this.waitedMs = waitedMs
+    if (isDirect) {
+      this.counts.direct++
+    } else {
+      this.counts.waited++
+      this.waits.record(waitedMs)
+    }
+    if (line.size === 0) this.#deadline.clear()
+    return resolve
+  }
+
+  /** Rejects every caller whose rank is `rank` or more. Returns how many they were. */
+  rejectBeyond(rank: number, error: () => PoolError): number {
+    const before = this.size
+    this.#waiters.removeBeyond(rank, (reject, waiter) => {
+      this.counts.refused++
+      if (waiter?.watch !== undefined) this.#watchers.end(waiter.watch)
+      reject(error())
+    })
+    if (this.size === 0 && before > 0) this.#emptied()
+    return before - this.size
+  }
+
+  /** Rejects a caller that never got a place. */
+  refuse(error: PoolError): Promise<never> {
+    this.counts.started++
+    this.counts.refused++
+    return Promise.reject(error)
+  }
+
+  refuseFull(): Promise<never> {
+    const { events, options } = this.#source
+    const rejected = this.refuse(new QueueFullError(options.maxWaiting, this.#source.details()))
+    events.refused('queueFull')
+    return rejected
+  }
+
+  /** Rejects a caller whose signal was aborted before it came. */
+  refuseAborted(reason: unknown): Promise<never> {
+    this.counts.started++
+    this.counts.aborted++
+    this.#source.events.aborted(0)
+    return Promise.reject(reason as Error)
+  }
+
+  pause(): void {
+    this.#overload?.pause(this.#clock.now())
+  }
+
+  resume(): void {
+    this.#overload?.resume(this.#clock.now())
+  }
+
+  /** Leaves no timer behind. */
+  stop(): void {
+    this.#deadline.stop()
+    this.#stallCheck.stop()
+  }
+
+  #abort(waiter: Waiter<C>, reason: unknown): void {
+    // Served by a transition that came first.
+    if (!waiter.isWaiting) return
+    this.counts.aborted++
+    waiter.reject(reason)
+    this.#leave(waiter)
+    this.#source.events.aborted(this.#clock.now() - waiter.queuedAt)
+  }
+
+  #leave(waiter: Waiter<C>): void {
+    this.#waiters.remove(waiter)
+    if (waiter.watch !== undefined) this.#watchers.end(waiter.watch)
+    if (this.#waiters.size === 0) this.#emptied()
+  }
+
+  #emptied(): void {
+    this.#deadline.clear()
+    this.#overload?.drained()
+  }
+
+  #expire(lateMs: number): void {
+    if (this.#waiters.size === 0) return
+    const now = this.#clock.now()
+    if (lateMs > STALL_MS && !this.#wasGraced) {
+      this.#wasGraced = true
+      this.#deadline.set(now + 1)
+      return
+    }
+    const expired = this.#expireBatch(now)
+    const soonest = this.#waiters.soonest()
+    if (soonest === undefined) return
+    this.#wasGraced = false
+    if (expired === TIMEOUT_BATCH && soonest.deadline <= now) {
+      this.#wasGraced = true
+      queueMicrotask(() => this.#source.turns.run(() => this.#expire(0)))
+    } else this.#deadline.set(soonest.deadline)
+  }
+
+  #expireBatch(now: number): number {
+    const { events } = this.#source
+    let details: PoolErrorDetails | undefined
+    let last: AcquireTimeoutError | undefined
+    let expired = 0
+    for (; expired < TIMEOUT_BATCH; expired++) {
+      const waiter = this.#waiters.soonest()
+      if (waiter === undefined || waiter.deadline > now) break
+      details ??= this.#source.details(this.#source.lastError(waiter.queuedAt))
+      const phase = this.#phaseOf(waiter)
+      const waitMs = now - waiter.queuedAt
+      this.counts.timedOut++
+      // One text for all that are alike: it would be most of what each error keeps in memory.
+      const text = last?.phase === phase && last.timeoutMs === waiter.timeoutMs ? last.message : undefined
+      last = this.#timeout(phase, waiter.timeoutMs, details, text)
+      waiter.reject(last)
+      this.#leave(waiter)
+      events.timedOut(phase, waitMs)
+    }
+    return expired
+  }
+
+  // Without a stack, which would be the timer's and costs more than all the rest. No user code runs in between.
+  #timeout(
+    phase: AcquirePhase,
+    timeoutMs: number,
+    details: PoolErrorDetails,
+    text: string | undefined,
+  ): AcquireTimeoutError {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
+    try {
+      const error = new AcquireTimeoutError(phase, timeoutMs, details, text)
+      if (text !== undefined) return error
+      const nested = this.nested
+      if (nested > 0)
+        error.message = `acquire timed out after ${timeoutMs} ms in the queue of pool '${details.pool}'. ${this.#nestedAdvice(nested)}`
+      return error
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit
+    }
+  }
+
+  #nestedAdvice(nested: number): string {
+    const { leased, of } = this.#source.supply()
+    return nestedAdvice(nested, leased, of)
+  }
+
+  // What the caller waits for, by its rank: the first have a check to come, those behind them a connect, the rest a return.
+  #phaseOf(waiter: Waiter<C>): AcquirePhase {
+    const { inCheck, inHook, connecting } = this.#source.supply()
+    const rank = this.#waiters.rankOf(waiter, inHook + inCheck + connecting)
+    if (rank < inHook) return 'hook'
+    if (rank < inHook + inCheck) return 'check'
+    return rank < inHook + inCheck + connecting ? 'connect' : 'queue'
+  }
+
+  #ranMs(waiter: Waiter<C>, now: number, overload: Overload): number {
+    return now - waiter.queuedAt - (overload.pausedMs(now) - waiter.pausedBefore)
+  }
+
+  #shed(waiter: Waiter<C>, waitedMs: number, { options }: Overload): void {
+    this.counts.refused++
+    const details = this.#source.details(this.#source.lastError(waiter.queuedAt))
+    waiter.reject(new OverloadedError(waitedMs, options, details))
+    this.#leave(waiter)
+    this.#source.events.refused('overloaded')
+  }
+
+  #armStallCheck(now: number, { options }: Overload): void {
+    this.#headAtStallCheck = this.#waiters.head()?.resolve
+    this.#stallCheck.set(now + options.intervalMs)
+  }
+
+  #checkStall(overload: Overload): void {
+    const now = this.#clock.now()
+    let head = this.#waiters.head()
+    const isStalled = head?.resolve === this.#headAtStallCheck
+    this.#headAtStallCheck = undefined
+    if (isStalled) {
+      while (head !== undefined) {
+        const waitedMs = this.#ranMs(head, now, overload)
+        if (!overload.stalled(waitedMs, now)) break
+        this.#shed(head, waitedMs, overload)
+        head = this.#waiters.head()
+      }
+    }
+    if (this.#waiters.size > 0) this.#armStallCheck(now, overload)
+  }
+}

@@ -1,0 +1,50 @@
+import type { AbortWatch } from '../runtime/abort-watchers.ts'
+import type { Mark } from '../runtime/async-marks.ts'
+import type { HeapItem } from '../runtime/heap.ts'
+import type { LineItem } from '../runtime/line.ts'
+import type { Lease } from './lease.ts'
+
+/** One caller in the queue: one with options of its own, or the first of the plain callers. */
+export class Waiter<C> implements HeapItem, LineItem {
+  resolve: (lease: Lease<C>) => void
+  reject: (reason: unknown) => void
+  queuedAt: number
+  readonly timeoutMs: number
+  /** Its last connection broke, so it needs one that was opened or checked since this sequence number; 0: any will do. */
+  readonly freshSince: number
+  priority = 0
+  /** How many plain callers had ever arrived when it did: its rank among them. */
+  plainBefore = 0
+  /** How long the pool had ever been paused when it arrived, in milliseconds. */
+  pausedBefore = 0
+  watch: AbortWatch<Waiter<C>> | undefined = undefined
+  /** Holds the stack of its acquire, if leaks are reported. */
+  trace: Error | undefined = undefined
+  /** What its async context is known to hold. */
+  mark: Mark | undefined = undefined
+  /** -1 when it does not wait. */
+  place = -1
+  heapIndex = -1
+
+  constructor(
+    resolve: (lease: Lease<C>) => void,
+    reject: (reason: unknown) => void,
+    queuedAt: number,
+    timeoutMs: number,
+    freshSince: number,
+  ) {
+    this.resolve = resolve
+    this.reject = reject
+    this.queuedAt = queuedAt
+    this.timeoutMs = timeoutMs
+    this.freshSince = freshSince
+  }
+
+  get isWaiting(): boolean {
+    return this.place !== -1
+  }
+
+  get deadline(): number {
+    return this.queuedAt + this.timeoutMs
+  }
+}

@@ -1,0 +1,7 @@
+export { share, Share, type SharedWork } from './share.ts'
+export type { ShareState, ShareStatistics } from './state.ts'
+export type { ShareOptions } from './options.ts'
+export type { SharedView } from './view.ts'
+export { ShareRefusedError } from '../core/contract/share-refused.ts'
+export type { Seat, ShareableConnection } from '../core/contract/share.ts'
+export { isPoolError } from '../core/contract/errors.ts'
