@@ -65,6 +65,10 @@ export class AggregateError extends Error {
 export class Pool<R> {
   /** The pool underneath, for its state and telemetry. */
   readonly core: CorePool<Box<R>>
+  // Subclasses of the original read these three.
+  protected readonly idleTimeoutMillis: number
+  protected readonly acquireTimeoutMillis: number
+  protected readonly reapIntervalMillis: number
   readonly #options: FactoryOptions<R>
   readonly #leases = new Map<R, Lease<Box<R>>>()
   readonly #timeoutError: new (message: string) => Error
@@ -84,25 +88,29 @@ export class Pool<R> {
     check(options)
     this.#options = options
     this.#timeoutError = classes.TimeoutError ?? TimeoutError
-    const acquireTimeoutMs = options.acquireTimeoutMillis || 30_000
+    this.idleTimeoutMillis = options.idleTimeoutMillis ?? 30_000
+    this.acquireTimeoutMillis = options.acquireTimeoutMillis ?? 30_000
+    this.reapIntervalMillis = options.reapIntervalMillis ?? 1_000
+    const acquireTimeoutMs = this.acquireTimeoutMillis || 30_000
     this.core = new CorePool<Box<R>>(this.#manager(), {
       ...(options.name === undefined ? {} : { name: options.name }),
       maxSize: options.max,
-      minIdle: options.min,
       // sequelize-pool reads 0 as "destroy it at its first return".
       maxUses: Math.max(1, Math.ceil(options.maxUses ?? Infinity)),
       maxLifetimeMs: Infinity,
       queueStrategy: 'lifo',
       validationBypassMs: 0,
-      idleTimeoutMs: options.idleTimeoutMillis || 30_000,
+      idleTimeoutMs: this.idleTimeoutMillis || 30_000,
       acquireTimeoutMs,
       // Later than the callers' deadline, which is reported as a timeout.
       connectTimeoutMs: acquireTimeoutMs + GRACE_MS,
-      reapIntervalMs: options.reapIntervalMillis || 1_000,
+      reapIntervalMs: this.reapIntervalMillis || 1_000,
       retryConnect: false,
       connectBackoff: OWN_CONNECT,
       onError: (error) => this.#log(String(error), 'warn'),
     })
+    // After `core` is assigned: its first attempts log the size of the pool.
+    this.#keepMin()
   }
 
   /** The option `name`. */
@@ -141,6 +149,7 @@ export class Pool<R> {
     this.#waiting++
     // Before the core hands out a resource: minIdle does not count it.
     this.#keepMin()
+    this.#log(`dispense() clients=${this.#waiting} available=${this.available}`, 'info')
     try {
       const lease = await this.core.acquire()
       const { resource } = lease.connection
@@ -149,9 +158,8 @@ export class Pool<R> {
       return resource
     } catch (error) {
       if (error instanceof AcquireTimeoutError) {
-        throw Object.assign(new this.#timeoutError(`Pool acquire operation timeout: ${error.message}`), {
-          cause: error,
-        })
+        // Callers compare the original's text; the cause holds the state of the pool.
+        throw Object.assign(new this.#timeoutError('Pool acquire operation timeout'), { cause: error })
       }
       if (error instanceof PoolClosedError)
         throw new Error('pool is draining and cannot accept work', { cause: error })
@@ -200,6 +208,7 @@ export class Pool<R> {
 
   /** Accepts no more callers, and resolves when every waiter was served and every resource released. */
   async drain(): Promise<void> {
+    this.#log('draining', 'info')
     this.#isDraining = true
     await this.core.resize({ minIdle: 0 })
     await new Promise<void>((resolve) => {
@@ -215,6 +224,7 @@ export class Pool<R> {
    * Rejects with {@link AggregateError} if `destroy` of the factory failed.
    */
   async destroyAllNow(): Promise<void> {
+    this.#log('force destroying all objects', 'info')
     const errors: Error[] = []
     for (const { resource } of this.#free) {
       try {
@@ -231,6 +241,10 @@ export class Pool<R> {
     const { create, destroy, validate } = this.#options
     return {
       connect: async ({ signal, lost }) => {
+        this.#log(
+          `createResource() - creating obj - count=${this.size} min=${this.minSize} max=${this.maxSize}`,
+          'verbose',
+        )
         const resource = await create()
         if (signal.aborted) await destroy(resource)
         signal.throwIfAborted()

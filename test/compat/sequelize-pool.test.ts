@@ -174,3 +174,37 @@ test('idle resources are destroyed down to min', async () => {
   for (const thing of both) pool.release(thing)
   await vi.waitUntil(() => pool.size === 1)
 })
+
+test('log receives the original’s texts for create, dispense, drain and destroyAllNow', async () => {
+  const logged: string[] = []
+  const { pool } = make({ log: (message, level) => logged.push(`${level} ${message}`) })
+  pool.release(await pool.acquire())
+  await pool.drain()
+  await pool.destroyAllNow()
+  expect(logged).toEqual([
+    'info dispense() clients=1 available=0',
+    'verbose createResource() - creating obj - count=1 min=0 max=2',
+    'info draining',
+    'info force destroying all objects',
+  ])
+})
+
+test('a timeout has exactly the original’s message, and its cause describes the pool', async () => {
+  const { pool } = make({ max: 1, acquireTimeoutMillis: 20 })
+  const resource = await pool.acquire()
+  const error = await pool.acquire().catch((reason: unknown) => reason as Error)
+  expect(error).toMatchObject({ name: 'TimeoutError', message: 'Pool acquire operation timeout' })
+  expect(String((error as Error).cause)).toContain('1 of 1 in use')
+  pool.release(resource)
+})
+
+test('a subclass reads the timeouts and their defaults under the original’s names', () => {
+  class Subclass extends Pool<object> {
+    get timeouts(): number[] {
+      return [this.idleTimeoutMillis, this.acquireTimeoutMillis, this.reapIntervalMillis]
+    }
+  }
+  const factory = { create: async () => ({}), destroy: () => {}, validate: () => true, min: 0, max: 1 }
+  expect(new Subclass(factory).timeouts).toEqual([30_000, 30_000, 1_000])
+  expect(new Subclass({ ...factory, idleTimeoutMillis: 0 }).timeouts[0]).toBe(0)
+})
