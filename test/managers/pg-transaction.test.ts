@@ -123,7 +123,7 @@ describe.skipIf(url === '')('a transaction on a real PostgreSQL', () => {
     expect(pool.state()).toMatchObject({ idle: 1, statistics: { connects: { opened: 1 } } })
   })
 
-  test('serialization failures and deadlocks are repeated, as often as retries says', async () => {
+  test('serialization failures and deadlocks are repeated, and the last error is thrown when retries are spent', async () => {
     const pool = open({ maxSize: 2 })
     await admin.query(`insert into ${TABLE} values (1), (2)`)
     // Both read what the other writes: one of them cannot be serialized.
@@ -140,15 +140,16 @@ describe.skipIf(url === '')('a transaction on a real PostgreSQL', () => {
           await bothRead.promise
           await insert(tx, own)
         },
-        { isolation: 'serializable', retries: 1 },
+        // More than one: PostgreSQL may abort the repetition too, while the other transaction is still committing.
+        { isolation: 'serializable', retries: 9 },
       )
     await Promise.all([work(10), work(20)])
-    expect(runs).toBe(3)
+    expect(runs).toBeGreaterThan(2)
     expect(await rows()).toEqual([1, 2, 10, 20])
 
     const bothHold = Promise.withResolvers<void>()
     let holding = 0
-    const cross = (first: number, second: number, retries: number) =>
+    const cross = (first: number, second: number) =>
       transaction(
         pool,
         async (tx) => {
@@ -158,10 +159,9 @@ describe.skipIf(url === '')('a transaction on a real PostgreSQL', () => {
           await bothHold.promise
           await tx.query(`update ${TABLE} set n = n where n = ${second}`)
         },
-        { retries },
+        { retries: 9 },
       )
-    await Promise.all([cross(1, 2, 1), cross(2, 1, 1)])
-    holding = 0
+    await Promise.all([cross(1, 2), cross(2, 1)])
     const settled = await Promise.allSettled([
       transaction(pool, () => Promise.reject(Object.assign(new Error('always'), { code: '40001' })), {
         retries: 2,
