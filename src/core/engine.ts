@@ -12,7 +12,7 @@ import { Slots } from './connections/slots.ts'
 import type { CloseReason } from './contract/close-reason.ts'
 import type { LeaseReleasedError, PoolError } from './contract/errors.ts'
 import type { ConnectionManager } from './contract/manager.ts'
-import type { AcquireOptions, ResolvedPoolOptions } from './contract/options.ts'
+import type { AcquireOptions, Need, ResolvedPoolOptions } from './contract/options.ts'
 import type { PoolState } from './contract/state.ts'
 import { nextPoolId } from './inspection/live-pools.ts'
 import { snapshot } from './inspection/snapshot.ts'
@@ -150,17 +150,17 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
     return snapshot(this)
   }
 
-  /** Acquires a connection, traced. `isRetry`: only a connection that is opened or checked from now on. */
-  acquire(options: AcquireOptions | undefined, isRetry: boolean): Promise<Lease<C>> {
-    return this.#acquire(options, isRetry, this.marks.current)
+  /** Acquires a connection, traced. */
+  acquire(options: AcquireOptions | undefined, need: Need): Promise<Lease<C>> {
+    return this.#acquire(options, need, this.marks.current)
   }
 
   /** Acquires a connection: a lease, or a promise of one. Within this call if a connection is idle and needs no check. */
-  take(options: AcquireOptions | undefined, isRetry: boolean): Lease<C> | Promise<Lease<C>> {
+  take(options: AcquireOptions | undefined, need: Need): Lease<C> | Promise<Lease<C>> {
     const mark = this.marks.current
     return isTraced(tracing.acquire) || this.#mustWait(mark)
-      ? this.#acquire(options, isRetry, mark)
-      : this.#takeNow(options, isRetry, mark)
+      ? this.#acquire(options, need, mark)
+      : this.#takeNow(options, need, mark)
   }
 
   /** A lease of an idle connection that needs nothing that waits. */
@@ -344,20 +344,14 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
     return () => this.#conditions.delete(test)
   }
 
-  #acquire(options: AcquireOptions | undefined, isRetry: boolean, mark: Mark | undefined): Promise<Lease<C>> {
+  #acquire(options: AcquireOptions | undefined, need: Need, mark: Mark | undefined): Promise<Lease<C>> {
     return this.#mustWait(mark)
-      ? this.#acquireLater(options, isRetry, mark)
-      : this.#acquireNow(options, isRetry, mark)
+      ? this.#acquireLater(options, need, mark)
+      : this.#acquireNow(options, need, mark)
   }
 
-  #acquireNow(
-    options: AcquireOptions | undefined,
-    isRetry: boolean,
-    mark: Mark | undefined,
-  ): Promise<Lease<C>> {
-    return isTraced(tracing.acquire)
-      ? this.#traced(options, isRetry, mark)
-      : this.#promised(options, isRetry, mark)
+  #acquireNow(options: AcquireOptions | undefined, need: Need, mark: Mark | undefined): Promise<Lease<C>> {
+    return isTraced(tracing.acquire) ? this.#traced(options, need, mark) : this.#promised(options, need, mark)
   }
 
   // A hook's own acquire is refused immediately.
@@ -366,24 +360,20 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
   }
 
   // Apart, because it creates a closure.
-  #traced(options: AcquireOptions | undefined, isRetry: boolean, mark: Mark | undefined): Promise<Lease<C>> {
+  #traced(options: AcquireOptions | undefined, need: Need, mark: Mark | undefined): Promise<Lease<C>> {
     return traceAcquire(this.events, this.calls.clock, this.queue.size, Lease.connectionOf, () =>
-      this.#promised(options, isRetry, mark),
+      this.#promised(options, need, mark),
     )
   }
 
-  #promised(
-    options: AcquireOptions | undefined,
-    isRetry: boolean,
-    mark: Mark | undefined,
-  ): Promise<Lease<C>> {
-    const taken = this.#takeNow(options, isRetry, mark)
+  #promised(options: AcquireOptions | undefined, need: Need, mark: Mark | undefined): Promise<Lease<C>> {
+    const taken = this.#takeNow(options, need, mark)
     return taken instanceof Lease ? Promise.resolve(taken) : taken
   }
 
   #takeNow(
     options: AcquireOptions | undefined,
-    isRetry: boolean,
+    need: Need,
     mark: Mark | undefined,
   ): Lease<C> | Promise<Lease<C>> {
     const { queue, turns } = this
@@ -394,7 +384,7 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
     const trace = this.leaks && acquiredHere()
     turns.begin()
     try {
-      if (!isRetry && this.slots.idle > 0 && this.options.beforeAcquire === undefined) {
+      if (need === 'any' && this.slots.idle > 0 && this.options.beforeAcquire === undefined) {
         const lease = this.#takeReady(this.options.testOnCheckOut, trace)
         if (lease !== undefined) {
           queue.counts.started++
@@ -402,7 +392,7 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
           return lease
         }
       }
-      return this.#join(options, isRetry, trace, mark?.holds === true ? mark : undefined)
+      return this.#join(options, need, trace, mark?.holds === true ? mark : undefined)
     } finally {
       turns.end()
       queue.callEnded()
@@ -410,19 +400,15 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
   }
 
   // The running transition ends first. The caller's mark is its own, not that of the code that ends the transition.
-  #acquireLater(
-    options: AcquireOptions | undefined,
-    isRetry: boolean,
-    mark: Mark | undefined,
-  ): Promise<Lease<C>> {
+  #acquireLater(options: AcquireOptions | undefined, need: Need, mark: Mark | undefined): Promise<Lease<C>> {
     return new Promise((resolve, reject) => {
-      this.turns.later(() => void this.#acquireNow(options, isRetry, mark).then(resolve, reject))
+      this.turns.later(() => void this.#acquireNow(options, need, mark).then(resolve, reject))
     })
   }
 
   #join(
     options: AcquireOptions | undefined,
-    isRetry: boolean,
+    need: Need,
     trace: Error | undefined,
     mark: Mark | undefined,
   ): Promise<Lease<C>> {
@@ -437,9 +423,9 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
     }
     if (mark !== undefined) this.marks.nested()
     const promise =
-      !isRetry && queue.isPlain(options, trace, mark)
+      need === 'any' && queue.isPlain(options, trace, mark)
         ? queue.joinPlain()
-        : queue.join(options, isRetry ? slots.nextSequence() : 0, trace, mark)
+        : queue.join(options, need === 'any' ? 0 : slots.nextSequence(), need === 'retry', trace, mark)
     this.#settle()
     queue.joined(options?.signal)
     return promise

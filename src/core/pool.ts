@@ -115,7 +115,7 @@ export class Pool<C> implements AsyncDisposable {
       const error = this.#problem('acquire', options)
       if (error !== undefined) return Promise.reject(error)
     }
-    return this.#engine.acquire(options, false)
+    return this.#engine.acquire(options, 'any')
   }
 
   /**

@@ -79,7 +79,7 @@ export class PoolGroup<C> implements AsyncDisposable {
   acquire(key: string, options?: AcquireOptions): Promise<Lease<C>> {
     const member = this.#enter(key, 'acquire', options)
     if (member instanceof Error) return Promise.reject(member)
-    return this.#roster.entered(member, member.engine.acquire(options, false))
+    return this.#roster.entered(member, member.engine.acquire(options, 'any'))
   }
 
   /** Acquires an idle connection of the key synchronously, or returns undefined. Never creates a key. */

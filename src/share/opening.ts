@@ -1,5 +1,6 @@
 import { Lease } from '../core/callers/lease.ts'
 import { isPoolError, type PoolError } from '../core/contract/errors.ts'
+import type { Need } from '../core/contract/options.ts'
 import type { PoolEngine } from '../core/engine.ts'
 import type { Limits } from './options.ts'
 import type { Probe } from './probe.ts'
@@ -107,7 +108,8 @@ export class Opening<C> {
   async #open(): Promise<void> {
     const { losses } = this.#opened
     try {
-      const lease = await this.#acquire(losses > 0)
+      // Not as a retry: that would overtake the exclusive callers of the pool below.
+      const lease = await this.#acquire(losses > 0 ? 'fresh' : 'any')
       this.#opening--
       if (lease !== undefined) {
         this.#quietUntil = -Infinity
@@ -121,12 +123,12 @@ export class Opening<C> {
   }
 
   // A lease that may carry seats. undefined: it turned out that it may not, and another is needed.
-  async #acquire(isRetry: boolean): Promise<Lease<C> | undefined> {
+  async #acquire(need: Need): Promise<Lease<C> | undefined> {
     const { signal } = this.#abort
     this.waiting++
     let lease: Lease<C>
     try {
-      lease = await this.#pool.acquire({ signal }, isRetry)
+      lease = await this.#pool.acquire({ signal }, need)
     } finally {
       this.waiting--
       this.#opened.waited()

@@ -422,6 +422,7 @@ test('waiters: the soonest of ordered and unordered deadlines, those without one
 test('waiters: who retries ranks first, no caller of another priority counts, and none is counted beyond the limit', () => {
   const waiters = new Waiters<object>(100)
   const [first, second, retry, low] = [waiter(100), waiter(100), waiter(100, 7), waiter(100)]
+  retry.isRetry = true
   waiters.add(low, 1)
   for (const each of [first, second, retry]) waiters.add(each, 0)
   expect([first.place, waiter(100).place, waiter(100).heapIndex]).toEqual([0, -1, -1])
@@ -653,14 +654,15 @@ test('waiters: those beyond a rank leave, plain ones and others, in the order in
       waiters.plain.add(() => {}, reject, 0)
       named.set(reject, name)
     }
-    const other = (name: string, priority: number, freshSince = 0): void => {
+    const other = (name: string, priority: number, isRetry = false): void => {
       const each = new Waiter<object>(
         () => {},
         () => void told.push(name),
         0,
         100,
-        freshSince,
+        isRetry ? 7 : 0,
       )
+      each.isRetry = isRetry
       named.set(each, name)
       waiters.add(each, priority)
     }
@@ -668,7 +670,7 @@ test('waiters: those beyond a rank leave, plain ones and others, in the order in
     plain('plain 1')
     other('same', 0)
     plain('plain 2')
-    other('retry', 0, 7)
+    other('retry', 0, true)
     other('urgent', -1)
     plain('plain 3')
     return { waiters, told }

@@ -37,6 +37,7 @@ class Model {
   come(priority: number, timeoutMs: number, isRetry: boolean): void {
     const resolve = (): void => {}
     const waiter = new Waiter<object>(resolve, () => {}, this.#now, timeoutMs, isRetry ? 1 : 0)
+    waiter.isRetry = isRetry
     this.waiters.add(waiter, priority)
     this.#come({ resolve, priority, isRetry, deadline: this.#now + timeoutMs, waiter })
   }

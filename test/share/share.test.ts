@@ -227,6 +227,31 @@ test('S2: after a drain the share waits behind the caller that asked', async () 
   expect(manager.log).toEqual(['1 a', '1 b'])
 })
 
+test('S2: after a lost connection the share still waits behind the callers that came before', async () => {
+  const { db, pool, manager } = make({ connections: 1 }, new SharedManager(), { maxSize: 1 })
+  const served = db.run((view) => view.query('a'))
+  await settle()
+  manager.answer('a')
+  await served
+  const lost = db.run((view) => view.query('b'))
+  await settle()
+  manager.connections[0]!.lost(new Error('reset'))
+  await expect(lost).rejects.toMatchObject({ code: 'CONNECTION_LOST' })
+  const first = await pool.acquire()
+  const second = pool.acquire()
+  const run = db.run((view) => view.query('c'))
+  await settle()
+  first.release()
+  await settle()
+  expect(manager.log).toEqual(['1 a', '1 b'])
+  ;(await second).release()
+  await settle()
+  manager.answer('c')
+  expect(await run).toBe('c')
+  await db.close()
+  await pool.close()
+})
+
 test.each(['lifetime', 'generation'])(
   'S2: a connection of an old %s is drained and released within 1 s',
   async (kind) => {

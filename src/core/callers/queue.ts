@@ -116,6 +116,7 @@ export class Queue<C> {
   join(
     options: AcquireOptions | undefined,
     freshSince: number,
+    isRetry: boolean,
     trace: Error | undefined,
     mark: Mark | undefined,
   ): Promise<Lease<C>> {
@@ -131,6 +132,7 @@ export class Queue<C> {
     )
     this.#resolve = undefined
     this.#reject = undefined
+    waiter.isRetry = isRetry
     waiter.trace = trace
     waiter.mark = mark
     waiter.pausedBefore = this.#overload?.pausedMs(now) ?? 0

@@ -10,8 +10,10 @@ export class Waiter<C> implements HeapItem, LineItem {
   reject: (reason: unknown) => void
   queuedAt: number
   readonly timeoutMs: number
-  /** Its last connection broke, so it needs one that was opened or checked since this sequence number; 0: any will do. */
+  /** It needs a connection that was opened or checked since this sequence number; 0: any will do. */
   readonly freshSince: number
+  /** It has been served before, so it goes ahead of the waiters of its priority. */
+  isRetry = false
   priority = 0
   /** How many plain callers had ever arrived when it did: its rank among them. */
   plainBefore = 0

@@ -19,7 +19,7 @@ class Level<C> implements HeapItem {
   }
 
   lineOf(waiter: Waiter<C>): Line<Waiter<C>> {
-    return waiter.freshSince > 0 ? this.retries : this.rest
+    return waiter.isRetry ? this.retries : this.rest
   }
 
   first(): Waiter<C> | undefined {
@@ -83,8 +83,7 @@ export class Waiters<C> {
     const level = this.#levels.get(priority)
     let rank = 0
     if (priority === 0 && waiter.priority !== 0) rank = this.#plain.size
-    else if (priority === 0 && waiter.freshSince === 0)
-      rank = Math.max(0, waiter.plainBefore - this.#plain.left)
+    else if (priority === 0 && !waiter.isRetry) rank = Math.max(0, waiter.plainBefore - this.#plain.left)
     for (let other = level?.first(); other !== undefined && rank < limit; other = level?.after(other)) {
       if (other === waiter || (plain === waiter && isBefore(plain, other))) break
       rank++
@@ -184,7 +183,7 @@ function isBefore<C>(plain: Waiter<C>, other: Waiter<C>): boolean {
 // Whether a plain caller, given the number of arrivals before it, is served before a caller with options.
 function comesBefore<C>(plainBefore: number, other: Waiter<C>): boolean {
   if (other.priority !== 0) return other.priority > 0
-  return other.freshSince === 0 && plainBefore < other.plainBefore
+  return !other.isRetry && plainBefore < other.plainBefore
 }
 
 function sooner<C>(a: Waiter<C> | undefined, b: Waiter<C> | undefined): Waiter<C> | undefined {

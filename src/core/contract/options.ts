@@ -104,6 +104,12 @@ export interface AcquireOptions {
   readonly priority?: number | undefined
 }
 
+/**
+ * Which connection a caller needs: any; `fresh`: one that is opened or checked from now on; `retry`: a fresh one, ahead of
+ * every other waiting caller, because the caller has been served before and its connection broke.
+ */
+export type Need = 'any' | 'fresh' | 'retry'
+
 /** The options of one run. */
 export interface RunOptions extends AcquireOptions {
   /**
