@@ -65,19 +65,24 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
   // Nothing of the user's runs at a return, except hasBroken.
   #isBare = false
 
-  /** `sibling`: what the pools of a group share. */
+  /** `group`: what the pools of a group share. */
   constructor(
     manager: ConnectionManager<C>,
     options: ResolvedPoolOptions<C>,
-    sibling?: { readonly marks: AsyncMarks; readonly allWaits: Histogram },
+    group?: {
+      readonly name: string
+      readonly id: number
+      readonly marks: AsyncMarks
+      readonly allWaits: Histogram
+    },
   ) {
     this.manager = manager
     this.options = options
-    this.marks = new AsyncMarks(sibling?.marks)
+    this.marks = new AsyncMarks(group?.marks)
     this.turns = new Turns(() => this.#settle())
     this.slots = new Slots(options)
     this.calls = new UserCalls(options.clock)
-    this.events = new Events(options.name, nextPoolId(), this.turns)
+    this.events = new Events(options.name, nextPoolId(), this.turns, group)
     this.reports = new Reports(options, this.calls, this.events, this.turns, () => this.state())
     this.#fitness = new Fitness(this)
     this.#closer = new Closer(this)
@@ -90,7 +95,7 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
       turns: this.turns,
       events: this.events,
       clock: this.calls.clock,
-      allWaits: sibling?.allWaits,
+      allWaits: group?.allWaits,
       lastError: (since) => this.connector.schedule.lastError ?? this.#checks.failureSince(since),
       details: (cause) => this.reports.details(cause),
       supply: () => this.#supply(),

@@ -5,6 +5,7 @@ import type { ConnectionManager } from '../core/contract/manager.ts'
 import { type AcquireOptions, checkCall, type RunOptions } from '../core/contract/options.ts'
 import { wrongValue } from '../core/contract/rules.ts'
 import type { PoolState } from '../core/contract/state.ts'
+import { registerGroup } from '../core/inspection/live-pools.ts'
 import { runOn, type Work } from '../core/run.ts'
 import { explainKey } from './explain.ts'
 import { checkResize, type GroupOptions, type ResolvedGroupOptions } from './options.ts'
@@ -42,6 +43,7 @@ type Call = Parameters<typeof checkCall>[0]
  */
 export class PoolGroup<C> implements AsyncDisposable {
   readonly #roster: Roster<C>
+  readonly #unregister: () => void
   #closing: Promise<CloseResult> | undefined = undefined
 
   /**
@@ -50,6 +52,7 @@ export class PoolGroup<C> implements AsyncDisposable {
    */
   constructor(factory: ManagerFactory<C>, options: GroupOptions<C>) {
     this.#roster = new Roster(factory, options)
+    this.#unregister = registerGroup(this)
   }
 
   /** The group's name. */
@@ -185,13 +188,19 @@ export class PoolGroup<C> implements AsyncDisposable {
    */
   async close(options?: { readonly timeoutMs?: number | undefined }): Promise<CloseResult> {
     if (options !== undefined) checkCall('close', options, this.name)
-    this.#closing ??= this.#roster.close(options?.timeoutMs ?? CLOSE_TIMEOUT_MS)
+    this.#closing ??= this.#close(options?.timeoutMs ?? CLOSE_TIMEOUT_MS)
     return await this.#closing
   }
 
   /** Same as `close()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  async #close(timeoutMs: number): Promise<CloseResult> {
+    const result = await this.#roster.close(timeoutMs)
+    this.#unregister()
+    return result
   }
 
   // The key's member, or the error that its caller gets.

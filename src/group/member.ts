@@ -13,6 +13,8 @@ import { KeyManager } from './key-manager.ts'
 
 /** What the keys of a group share. */
 export interface Household<C> {
+  readonly name: string
+  readonly id: number
   readonly allotment: Allotment<C>
   readonly marks: AsyncMarks
   readonly allWaits: Histogram

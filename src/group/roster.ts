@@ -24,6 +24,7 @@ type Factory<C> = (
 /** The keys of a group: creates them at the first caller, and forgets them when they have neither connections nor callers. */
 export class Roster<C> {
   readonly options: ResolvedGroupOptions<C>
+  readonly name: string
   /** A number among those of the pools. */
   readonly id: number = nextPoolId()
   readonly allotment: Allotment<C>
@@ -54,6 +55,7 @@ export class Roster<C> {
     const resolved = resolveGroupOptions(options)
     if (typeof factory !== 'function') throw wrongValue(resolved.name, 'factory', factory, 'a function')
     this.options = resolved
+    this.name = resolved.name
     this.#factory = factory
     this.#perKey = resolved.perKey
     this.#clock = new GroupClock(resolved.clock)
@@ -248,6 +250,7 @@ export class Roster<C> {
       key,
       slots: engine.slots.taken,
       waiting: Math.max(0, engine.queue.size - engine.slots.arriving),
+      headWaitMs: engine.queue.headWaitMs,
       rank: ranks.get(key) ?? 0,
     }))
     return insights.sort((a, b) => (a.rank || Infinity) - (b.rank || Infinity) || b.slots - a.slots)

@@ -7,6 +7,8 @@ export interface KeyInsight {
   readonly slots: number
   /** Callers in its queue. */
   readonly waiting: number
+  /** How long the caller at the head of its queue has waited, in milliseconds; 0 when no caller waits. */
+  readonly headWaitMs: number
   /** Its rank among the keys that wait for a slot, from 1 on; 0 if it waits for none. */
   readonly rank: number
 }

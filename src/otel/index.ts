@@ -2,11 +2,12 @@ import { type MeterProvider, metrics, trace, type TracerProvider } from '@opente
 
 import type { InsightSource } from '../index.ts'
 import { Metrics } from './metrics.ts'
-import { Selection } from './selection.ts'
+import { type GroupSource, Selection } from './selection.ts'
 import { Spans } from './spans.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 export { ATTRIBUTES, type Instrument, type InstrumentKey, INSTRUMENTS } from './names.ts'
+export type { GroupSource } from './selection.ts'
 
 /** What {@link instrument} reports, and where to. */
 export interface InstrumentOptions {
@@ -14,8 +15,8 @@ export interface InstrumentOptions {
   readonly meterProvider?: MeterProvider | null | undefined
   /** Receives the spans. Default: the global provider, also one that is set later. null: no spans. */
   readonly tracerProvider?: TracerProvider | null | undefined
-  /** Which pools. Default: every pool of the process, also those made later. */
-  readonly pools?: Iterable<InsightSource> | undefined
+  /** Which pools and groups. Default: every pool and every group of the process, also those created later. */
+  readonly pools?: Iterable<InsightSource | GroupSource> | undefined
 }
 
 /** What {@link instrument} began. */
@@ -29,7 +30,7 @@ const NAMES = new Set(['meterProvider', 'tracerProvider', 'pools'])
 
 /**
  * Reports pools to OpenTelemetry: the metrics `db.client.connection.*` of the semantic conventions, `cenote.*` in addition to them, and a
- * span of each acquire and each connect. It may be called before the SDK is set up, and several times: what two instrumentations of the same
+ * span of each acquire and each connect. A group is measured under its own name, whatever number of keys it has. `instrument` may be called before the SDK is set up, and several times: what two instrumentations of the same
  * provider select is reported once. Times are in seconds, as in the conventions. Never reports a credential. Throws TypeError for a wrong option.
  *
  * @example

@@ -9,7 +9,8 @@ import {
 import type { ChannelPayloads, PoolEvent, PoolState } from '../index.ts'
 import { ATTRIBUTES, type Instrument, INSTRUMENTS, WAIT_BUCKETS, WORK_BUCKETS } from './names.ts'
 import { type Reporter, Reporters } from './reporters.ts'
-import type { Selection } from './selection.ts'
+import { observeGroups } from './group-gauges.ts'
+import type { GroupSource, Selection } from './selection.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 // All that measure in this process.
@@ -65,16 +66,27 @@ export class Metrics implements Reporter {
     this.#bound = provider
     const meter = provider.getMeter(this.#scope)
     this.#counters = createCounters(meter)
-    this.#stopObserving = observe(meter, () =>
+    const isOwn = (source: { readonly poolId: number }): boolean => reporters.isFirst(this, source)
+    const groups = () =>
+      Array.from(this.selection.groups(), (group) => ({ name: group.options.name, ...group.look() })).filter(
+        isOwn,
+      )
+    const pools = () =>
       Array.from(this.selection.pools(), (pool) => ({ name: pool.options.name, ...pool.look() })).filter(
-        (pool) => reporters.isFirst(this, pool),
-      ),
-    )
+        isOwn,
+      )
+    const stopPools = observePools(meter, () => [...pools(), ...groups().map(asPool)])
+    const stopGroups = observeGroups(meter, groups)
+    this.#stopObserving = () => {
+      stopPools()
+      stopGroups()
+    }
   }
 
   // What happened, as it happens.
   #count(subscriptions: Subscriptions): void {
-    const of = ({ pool }: PoolEvent) => ({ [ATTRIBUTES.poolName]: pool })
+    // The keys of a group are one time series: their number has no bound.
+    const of = ({ pool, group = pool }: PoolEvent) => ({ [ATTRIBUTES.poolName]: group })
     const on = <K extends keyof ChannelPayloads>(
       channel: K,
       record: (counters: Counters, event: ChannelPayloads[K]) => void,
@@ -109,9 +121,11 @@ export class Metrics implements Reporter {
   }
 }
 
+type Gauged = Pick<PoolState, 'idle' | 'inUse' | 'maxSize' | 'minIdle' | 'waiting' | 'headWaitMs'>
+
 interface NamedState {
   readonly name: string
-  readonly state: PoolState
+  readonly state: Gauged
 }
 
 type Counters = ReturnType<typeof createCounters>
@@ -135,7 +149,7 @@ function createCounters(meter: Meter) {
 }
 
 // What is, at the moment of the reading: it cannot drift from the pool's own counts.
-function observe(meter: Meter, look: () => readonly NamedState[]): () => void {
+function observePools(meter: Meter, look: () => readonly NamedState[]): () => void {
   const gauge = ({ name, ...options }: Instrument) => meter.createObservableUpDownCounter(name, options)
   const connections = gauge(INSTRUMENTS.count)
   const idleMax = gauge(INSTRUMENTS.idleMax)
@@ -154,7 +168,7 @@ function observe(meter: Meter, look: () => readonly NamedState[]): () => void {
     seen = present
     for (const [name, states] of pools) {
       const pool = { [ATTRIBUTES.poolName]: name }
-      const sum = (of: (state: PoolState) => number): number =>
+      const sum = (of: (state: Gauged) => number): number =>
         states.reduce((total, state) => total + of(state), 0)
       result.observe(
         connections,
@@ -195,12 +209,32 @@ function observe(meter: Meter, look: () => readonly NamedState[]): () => void {
 }
 
 // Pools of one name are one time series.
-function byName(pools: readonly NamedState[]): Map<string, PoolState[]> {
-  const states = new Map<string, PoolState[]>()
+function byName(pools: readonly NamedState[]): Map<string, Gauged[]> {
+  const states = new Map<string, Gauged[]>()
   for (const { name, state } of pools) {
     const same = states.get(name)
     if (same === undefined) states.set(name, [state])
     else same.push(state)
   }
   return states
+}
+
+// A group as one pool of all its keys.
+function asPool({
+  name,
+  state,
+  keys,
+}: { readonly name: string } & ReturnType<GroupSource['look']>): NamedState {
+  const { total, taken, inUse, opening, closing, waiting } = state
+  return {
+    name,
+    state: {
+      idle: taken - inUse - opening - closing,
+      inUse,
+      maxSize: total,
+      minIdle: 0,
+      waiting,
+      headWaitMs: keys.reduce((most, { headWaitMs }) => Math.max(most, headWaitMs), 0),
+    },
+  }
 }

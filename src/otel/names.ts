@@ -22,6 +22,8 @@ export type InstrumentKey =
   | 'refused'
   | 'aborted'
   | 'headWait'
+  | 'groupKeys'
+  | 'keyPending'
   | 'leaks'
 
 /**
@@ -112,6 +114,17 @@ export const INSTRUMENTS: Readonly<Record<InstrumentKey, Instrument>> = {
     unit: 's',
     description: 'How long the caller at the head of the queue has waited by now.',
   },
+  groupKeys: {
+    name: 'cenote.group.keys',
+    unit: '{key}',
+    description:
+      'Keys of a group, by cenote.group.key.state: known (with connections or callers), waiting for a slot, failing to connect.',
+  },
+  keyPending: {
+    name: 'cenote.group.key.pending_requests',
+    unit: '{request}',
+    description: 'Callers that wait for a connection of a key, for the ten keys with the most of them.',
+  },
   leaks: {
     name: 'cenote.lease.leaks',
     unit: '{lease}',
@@ -132,6 +145,8 @@ export const INSTRUMENTS: Readonly<Record<InstrumentKey, Instrument>> = {
 export const ATTRIBUTES = {
   poolName: 'db.client.connection.pool.name',
   state: 'db.client.connection.state',
+  groupKey: 'cenote.group.key',
+  keyState: 'cenote.group.key.state',
   system: 'db.system.name',
   namespace: 'db.namespace',
   address: 'server.address',

@@ -24,7 +24,7 @@ export class Reporters {
   }
 
   /** Whether this reporter is the one that reports the pool. */
-  isFirst(reporter: Reporter, pool: Pick<PoolEvent, 'poolId'>): boolean {
+  isFirst(reporter: Reporter, pool: Pick<PoolEvent, 'poolId' | 'groupId'>): boolean {
     if (!reporter.selection.has(pool)) return false
     if (this.#active.size === 1) return true
     const provider = reporter.provider()

@@ -1,8 +1,32 @@
 import type { Attributes } from '@opentelemetry/api'
 
-import { livePools } from '../core/inspection/live-pools.ts'
+import { liveGroups, livePools } from '../core/inspection/live-pools.ts'
 import type { InsightSource, PoolEvent, ServerInfo } from '../index.ts'
 import { ATTRIBUTES } from './names.ts'
+
+/** What a group of pools reports of itself and of its keys: any `PoolGroup` of `cenote/group`. */
+export interface GroupSource {
+  readonly options: { readonly name: string; readonly total: number }
+  look(): {
+    readonly poolId: number
+    readonly state: {
+      readonly total: number
+      readonly taken: number
+      readonly inUse: number
+      readonly opening: number
+      readonly closing: number
+      readonly waiting: number
+      readonly wantingKeys: number
+      readonly keys: number
+      readonly failingKeys: number
+    }
+    readonly keys: readonly {
+      readonly key: string
+      readonly waiting: number
+      readonly headWaitMs: number
+    }[]
+  }
+}
 
 /** What does not change in the life of a pool. */
 interface Known {
@@ -12,26 +36,39 @@ interface Known {
 
 /** The pools that are instrumented: those that were named, or all of the process. */
 export class Selection {
-  readonly #named: readonly InsightSource[] | undefined
+  readonly #pools: readonly InsightSource[] | undefined
+  readonly #groups: readonly GroupSource[] | undefined
   readonly #ids: ReadonlySet<number> | undefined
   readonly #known = new WeakMap<InsightSource, Known>()
   #servers: Map<number, ServerInfo | undefined> = new Map()
 
-  constructor(pools: Iterable<InsightSource> | undefined) {
-    this.#named = pools === undefined ? undefined : [...pools]
-    this.#ids = this.#named && new Set(this.#named.map((pool) => this.#knownOf(pool).poolId))
+  constructor(named: Iterable<InsightSource | GroupSource> | undefined) {
+    if (named === undefined) return
+    const sources = [...named]
+    this.#pools = sources.filter((source): source is InsightSource => !isGroup(source))
+    this.#groups = sources.filter(isGroup)
+    this.#ids = new Set(sources.map((source) => source.look().poolId))
   }
 
-  has({ poolId }: Pick<PoolEvent, 'poolId'>): boolean {
-    return this.#ids?.has(poolId) ?? true
+  has({ poolId, groupId }: Pick<PoolEvent, 'poolId' | 'groupId'>): boolean {
+    const ids = this.#ids
+    return ids === undefined || ids.has(poolId) || (groupId !== undefined && ids.has(groupId))
   }
 
   pools(): Iterable<InsightSource> {
-    return this.#named ?? livePools()
+    return this.#pools ?? livePools()
   }
 
-  /** The server of the pool, as its manager describes it. Each pool is inspected once, whatever number of spans it has. */
-  serverOf({ poolId }: PoolEvent): ServerInfo | undefined {
+  groups(): Iterable<GroupSource> {
+    return this.#groups ?? liveGroups()
+  }
+
+  /**
+   * The server of the pool, as its manager describes it. Each pool is inspected once, whatever number of spans it has. Undefined
+   * for a key of a group.
+   */
+  serverOf({ poolId, groupId }: PoolEvent): ServerInfo | undefined {
+    if (groupId !== undefined) return undefined
     if (this.#servers.has(poolId)) return this.#servers.get(poolId)
     // A pool that was created since the last time. Closed pools are dropped from the map here.
     this.#servers = new Map(Array.from(this.pools(), (pool) => this.#entryOf(pool)))
@@ -54,6 +91,10 @@ export class Selection {
     }
     return known
   }
+}
+
+function isGroup(source: InsightSource | GroupSource): source is GroupSource {
+  return 'total' in source.options
 }
 
 /** A server as attributes of a span: never a credential. */

@@ -1,6 +1,7 @@
 import { tracingChannel } from 'node:diagnostics_channel'
 
 import {
+  type Attributes,
   context,
   ProxyTracerProvider,
   type Span,
@@ -12,11 +13,18 @@ import {
 } from '@opentelemetry/api'
 
 import { TRACING_CHANNELS } from '../core/telemetry/tracing.ts'
-import type { AcquireTrace, OpenTrace } from '../index.ts'
+import type { AcquireTrace, OpenTrace, PoolEvent } from '../index.ts'
 import { ATTRIBUTES } from './names.ts'
 import { type Reporter, Reporters } from './reporters.ts'
 import { describeServer, type Selection } from './selection.ts'
 import type { Subscriptions } from './subscriptions.ts'
+
+// The spans of a group's keys have the name of the group, and the key as an attribute of its own.
+function poolOf({ pool, group }: PoolEvent): Attributes {
+  return group === undefined
+    ? { [ATTRIBUTES.poolName]: pool }
+    : { [ATTRIBUTES.poolName]: group, [ATTRIBUTES.groupKey]: pool.slice(group.length + 1) }
+}
 
 interface LastCheck {
   readonly passed: boolean
@@ -115,7 +123,7 @@ export class Spans implements Reporter {
       {
         kind,
         attributes: {
-          [ATTRIBUTES.poolName]: each.pool,
+          ...poolOf(each),
           ...describeServer(this.selection.serverOf(each)),
           ...attributes,
         },

@@ -18,6 +18,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { Pool, type PoolOptions } from '../../src/index.ts'
 import { instrument, type InstrumentOptions, INSTRUMENTS } from '../../src/otel/index.ts'
 import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../src/testing/index.ts'
+import { make } from '../group/make-group.ts'
 
 const GRAFANA = resolve(import.meta.dirname, '../../docs/grafana')
 
@@ -289,12 +290,15 @@ async function scrape(): Promise<string> {
     leakThresholdMs: 50,
     connectBackoff: { minMs: 1, maxMs: 1 },
   })
+  const { group } = make({ total: 1 })
   const exporter = new PrometheusExporter({ host: '127.0.0.1', port: 0, preventServerStart: true })
   const meterProvider = new MeterProvider({ readers: [exporter] })
   cleanups.push(() => meterProvider.shutdown())
-  const instrumentation = instrument({ pools: [pool], meterProvider, tracerProvider: null })
+  const instrumentation = instrument({ pools: [pool, group], meterProvider, tracerProvider: null })
   cleanups.push(() => instrumentation.end())
   await exporter.startServer()
+  await group.acquire('acme')
+  group.run('globex', () => {}).catch(() => {})
   manager.connects.push('fail')
   const first = pool.acquire()
   await clock.advance(60)

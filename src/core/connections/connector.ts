@@ -298,8 +298,7 @@ export class Connector<C> {
   }
 
   #traceOf({ id }: Slot<C>): OpenTrace {
-    const { pool, poolId } = this.#context.events
-    return { pool, poolId, connection: id }
+    return { ...this.#context.events.subject, connection: id }
   }
 
   #endTrace(trace: OpenTrace, { startedAt }: Slot<C>, outcome: Outcome<C>): void {

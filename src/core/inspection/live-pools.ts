@@ -1,6 +1,7 @@
 interface Registry {
   lastId: number
   readonly pools: Set<WeakRef<object>>
+  readonly groups: Set<WeakRef<object>>
   /** Number of pools that are not closed, by name. */
   readonly names: Map<string, number>
   /** Names that were reported as shared by many pools. */
@@ -18,6 +19,7 @@ function shared(): Registry {
   return ((globalThis as { [REGISTRY]?: Registry })[REGISTRY] ??= {
     lastId: 0,
     pools: new Set(),
+    groups: new Set(),
     names: new Map(),
     shared: new Set(),
   })
@@ -32,17 +34,27 @@ export function nextPoolId(): number {
 
 /** Remembers a pool until it is closed or collected. Returns the function that forgets it. */
 export function register(pool: object, name: string): () => void {
-  const reference = new WeakRef(pool)
   const { pools, names } = registry
-  pools.add(reference)
   names.set(name, (names.get(name) ?? 0) + 1)
-  const forget = (): void => {
-    if (!pools.delete(reference)) return
+  return remember(pools, pool, () => {
     const left = (names.get(name) ?? 1) - 1
     if (left === 0) names.delete(name)
     else names.set(name, left)
+  })
+}
+
+/** Remembers a group of pools until it is closed or collected. Returns the function that forgets it. */
+export function registerGroup(group: object): () => void {
+  return remember(registry.groups, group, () => {})
+}
+
+function remember(list: Set<WeakRef<object>>, item: object, forgotten: () => void): () => void {
+  const reference = new WeakRef(item)
+  list.add(reference)
+  const forget = (): void => {
+    if (list.delete(reference)) forgotten()
   }
-  collected.register(pool, forget, reference)
+  collected.register(item, forget, reference)
   return () => {
     collected.unregister(reference)
     forget()
@@ -60,5 +72,14 @@ export function warnOfMany(name: string): void {
 
 /** Every registered pool that is not collected, in the order of registration. */
 export function livePools<P extends object>(): P[] {
-  return [...registry.pools].flatMap((reference) => (reference.deref() as P | undefined) ?? [])
+  return alive(registry.pools)
+}
+
+/** Every registered group that is not collected, in the order of registration. */
+export function liveGroups<G extends object>(): G[] {
+  return alive(registry.groups)
+}
+
+function alive<T extends object>(list: ReadonlySet<WeakRef<object>>): T[] {
+  return [...list].flatMap((reference) => (reference.deref() as T | undefined) ?? [])
 }

@@ -8,6 +8,10 @@ export interface PoolEvent {
   readonly pool: string
   /** A number that is unique in the process; names may repeat. */
   readonly poolId: number
+  /** The name of its group, if this is the pool of one key: `pool` is `<group>/<key>` then. */
+  readonly group?: string | undefined
+  /** The number of its group, among those of the pools. */
+  readonly groupId?: number | undefined
 }
 /** A caller got a connection. */
 export interface AcquireEvent extends PoolEvent {

@@ -16,11 +16,20 @@ import type { Mailbox } from '../runtime/mailbox.ts'
 export class Events {
   readonly pool: string
   readonly poolId: number
+  /** The fields that every payload has. */
+  readonly subject: PoolEvent
   readonly #mailbox: Mailbox
 
-  constructor(pool: string, poolId: number, mailbox: Mailbox) {
+  constructor(
+    pool: string,
+    poolId: number,
+    mailbox: Mailbox,
+    group?: { readonly name: string; readonly id: number },
+  ) {
     this.pool = pool
     this.poolId = poolId
+    this.subject =
+      group === undefined ? { pool, poolId } : { pool, poolId, group: group.name, groupId: group.id }
     this.#mailbox = mailbox
   }
 
@@ -81,7 +90,7 @@ export class Events {
     channel: TypedChannel<T>,
     payload: Omit<T, keyof PoolEvent>,
   ): void {
-    const message = { pool: this.pool, poolId: this.poolId, ...payload } as T
+    const message = { ...this.subject, ...payload } as T
     this.#mailbox.notify(() => channel.publish(message))
   }
 }

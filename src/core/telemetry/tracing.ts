@@ -92,13 +92,13 @@ export function traceEnd<T extends { error?: string }>(channel: Tracing<T>, cont
 
 /** Traces one acquire from its call to its lease or error. `connectionOf` returns the number of a lease's connection. */
 export function traceAcquire<L>(
-  { pool, poolId }: Events,
+  { subject }: Events,
   clock: Clock,
   waiting: number,
   connectionOf: (lease: L) => number | undefined,
   begin: () => Promise<L>,
 ): Promise<L> {
-  const context: AcquireTrace = { pool, poolId, waiting }
+  const context: AcquireTrace = { ...subject, waiting }
   const startedAt = clock.now()
   const end = (): void => {
     context.waitMs = clock.now() - startedAt
