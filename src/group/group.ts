@@ -7,7 +7,7 @@ import { wrongValue } from '../core/contract/rules.ts'
 import type { PoolState } from '../core/contract/state.ts'
 import { registerGroup } from '../core/inspection/live-pools.ts'
 import { runOn, type Work } from '../core/run.ts'
-import { explainKey } from './explain.ts'
+import { explainGroup, explainKey } from './explain.ts'
 import { checkResize, type GroupOptions, type ResolvedGroupOptions } from './options.ts'
 import { Roster } from './roster.ts'
 import type { GroupInsight, GroupState } from './state.ts'
@@ -158,8 +158,9 @@ export class PoolGroup<C> implements AsyncDisposable {
     return { poolId: this.#roster.id, state: this.state(), keys: this.#roster.look() }
   }
 
-  /** Explains in one sentence what the callers of a key wait for, or that none waits. */
-  explain(key: string): string {
+  /** Explains what the callers of a key wait for, or that none waits; without a key, the same for the whole group. */
+  explain(key?: string): string {
+    if (key === undefined) return explainGroup(this.look())
     this.#checkKey(key)
     return explainKey(key, this.look(), this.#roster.get(key)?.engine)
   }

@@ -1,3 +1,3 @@
 export { type ManagerFactory, PoolGroup } from './group.ts'
 export type { GroupOptions, ResolvedGroupOptions } from './options.ts'
-export type { GroupInsight, GroupState, KeyInsight } from './state.ts'
+export type { GroupInsight, GroupInsightSource, GroupState, KeyInsight } from './state.ts'

@@ -21,6 +21,13 @@ export interface GroupInsight {
   readonly keys: readonly KeyInsight[]
 }
 
+/** What can be looked into: any `PoolGroup`, also of another installed copy of the package. */
+export interface GroupInsightSource {
+  readonly options: { readonly name: string; readonly total: number }
+  look(): GroupInsight
+  explain(): string
+}
+
 /** A group at one instant. `taken` + `free` is `total`, except while `total` is being lowered. */
 export interface GroupState {
   /** Maximum number of connections over all keys. */

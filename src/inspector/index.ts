@@ -1,4 +1,6 @@
-import { livePools } from '../core/inspection/live-pools.ts'
+import { liveGroups, livePools } from '../core/inspection/live-pools.ts'
+import type { GroupInsightSource } from '../group/index.ts'
+import type { InsightSource } from '../index.ts'
 import { readAssets } from './assets.ts'
 import { checkOptions, type InspectOptions } from './options.ts'
 import { Recorder } from './recorder.ts'
@@ -16,7 +18,7 @@ export interface Inspector extends AsyncDisposable {
 }
 
 /**
- * Serves a page that shows pools live: `const inspector = await inspect()`, then open `inspector.url`. It only shows, asks for nothing from
+ * Serves a page that shows pools and groups live: `const inspector = await inspect()`, then open `inspector.url`. It only shows, asks for nothing from
  * elsewhere, remembers the last five minutes in bounded memory (four times a second while a page is open, every ten seconds otherwise),
  * and does not keep the process alive.
  * Rejects with TypeError for a wrong option, or with the error of the port.
@@ -42,7 +44,7 @@ export async function inspect(options: InspectOptions = {}): Promise<Inspector> 
     watch: (isWatched) => recorder.watch(isWatched),
   })
   const recorder = new Recorder(
-    () => pools ?? livePools(),
+    () => pools ?? [...livePools<InsightSource>(), ...liveGroups<GroupInsightSource>()],
     (tick) => server.send(tick),
   )
   let closing: Promise<void> | undefined

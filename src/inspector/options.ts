@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 
-import type { InsightSource } from '../index.ts'
 import { isLoopback } from './guard.ts'
+import type { Inspected } from './subject.ts'
 
 /** Where the inspector listens and what it shows. */
 export interface InspectOptions {
-  /** What to show. Default: every pool of the process that is not closed, also those made later. */
-  readonly pools?: Iterable<InsightSource> | undefined
+  /** The pools and groups to show. Default: all of the process that are not closed, also those created later. */
+  readonly pools?: Iterable<Inspected> | undefined
   /** Default: 0, a free one. */
   readonly port?: number | undefined
   /** The address to listen on. Default: '127.0.0.1', for this machine only. Any other address requires a token. */
@@ -18,7 +18,7 @@ export interface InspectOptions {
 }
 
 interface Resolved {
-  readonly pools: readonly InsightSource[] | undefined
+  readonly pools: readonly Inspected[] | undefined
   readonly port: number
   readonly host: string
   readonly hosts: readonly string[]
@@ -55,9 +55,9 @@ export function checkOptions(options: InspectOptions): Resolved {
   }
 }
 
-function checkPools(pools: unknown): InsightSource[] {
+function checkPools(pools: unknown): Inspected[] {
   const isIterable = typeof pools === 'object' && pools !== null && Symbol.iterator in pools
-  const list = isIterable ? [...(pools as Iterable<InsightSource>)] : []
+  const list = isIterable ? [...(pools as Iterable<Inspected>)] : []
   if (!isIterable || list.some((pool) => typeof pool?.look !== 'function'))
     wrong('pools', typeof pools, 'an array of pools')
   return list

@@ -21,6 +21,16 @@ export interface HeldLease {
   readonly by: string | undefined
 }
 
+/** One key of a group. */
+export interface KeyRow {
+  readonly key: string
+  /** Its rank among the keys that wait for a slot, from 1 on; 0 if it waits for none. */
+  readonly rank: number
+  readonly slots: number
+  readonly waiting: number
+  readonly headWaitMs: number
+}
+
 /** What is wrong now, and what to do. */
 export interface Diagnosis {
   readonly severity: 'ok' | 'notice' | 'problem'
@@ -65,6 +75,8 @@ export interface Frame {
   /** Those held longest, the longest first. */
   readonly held: readonly HeldLease[]
   readonly diagnosis: Diagnosis
+  /** The first keys of a group: those that wait for a slot, in their order, then those with the most slots. */
+  readonly keys?: readonly KeyRow[]
 }
 
 /** A lease that was reported as a leak. */

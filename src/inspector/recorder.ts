@@ -5,7 +5,6 @@ import { TRACING_CHANNELS } from '../core/telemetry/tracing.ts'
 import type {
   AcquireEvent,
   AcquireTrace,
-  InsightSource,
   LeakEvent,
   OpenErrorEvent,
   PoolEvent,
@@ -15,6 +14,7 @@ import type { FLEET_CHANNEL, FleetEvent } from '../fleet/index.ts'
 import { Holders } from './holders.ts'
 import { type Hello, type History, KEEP_MS, TICK_MS, type Tick, UNWATCHED_TICK_MS } from './protocol.ts'
 import { Recording } from './recording.ts'
+import { type Inspected, type Subject, subjectOf } from './subject.ts'
 
 // A name instead of an import: a program without a fleet does not load it.
 const FLEET: typeof FLEET_CHANNEL = 'cenote:fleet'
@@ -30,8 +30,8 @@ const FRAMES_PER_MESSAGE = 100
  * ticks are so long that it costs next to nothing.
  */
 export class Recorder {
-  readonly #pools: () => Iterable<InsightSource>
-  readonly #keys = new WeakMap<InsightSource, number>()
+  readonly #inspected: () => Iterable<Inspected>
+  readonly #subjects = new WeakMap<Inspected, Subject>()
   readonly #recordings = new Map<number, Recording>()
   readonly #holders = new Holders()
   readonly #onTick: (tick: Tick) => void
@@ -39,8 +39,8 @@ export class Recorder {
   #timer: NodeJS.Timeout
   #stopSampling: (() => void) | undefined
 
-  constructor(pools: () => Iterable<InsightSource>, onTick: (tick: Tick) => void) {
-    this.#pools = pools
+  constructor(inspected: () => Iterable<Inspected>, onTick: (tick: Tick) => void) {
+    this.#inspected = inspected
     this.#onTick = onTick
     this.#findPools()
     this.#ends.push(listen(this.#rare()))
@@ -105,9 +105,10 @@ export class Recorder {
   }
 
   #findPools(): void {
-    const present = new Map(Array.from(this.#pools(), (pool) => [this.#keyOf(pool), pool]))
-    for (const [key, pool] of present) {
-      if (!this.#recordings.has(key)) this.#recordings.set(key, new Recording(pool, performance.now()))
+    const subjects = Array.from(this.#inspected(), (each) => this.#subjectOf(each))
+    const present = new Map(subjects.map((subject) => [subject.id, subject]))
+    for (const [key, subject] of present) {
+      if (!this.#recordings.has(key)) this.#recordings.set(key, new Recording(subject, performance.now()))
     }
     for (const key of this.#recordings.keys()) {
       if (present.has(key)) continue
@@ -116,13 +117,13 @@ export class Recorder {
     }
   }
 
-  #keyOf(pool: InsightSource): number {
-    let key = this.#keys.get(pool)
-    if (key === undefined) {
-      key = pool.look().poolId
-      this.#keys.set(pool, key)
+  #subjectOf(inspected: Inspected): Subject {
+    let subject = this.#subjects.get(inspected)
+    if (subject === undefined) {
+      subject = subjectOf(inspected)
+      this.#subjects.set(inspected, subject)
     }
-    return key
+    return subject
   }
 
   // What is worth a subscription while no page is open.
@@ -156,7 +157,9 @@ export class Recorder {
     const tracing = tracingChannel(TRACING_CHANNELS.acquire)
     return [
       this.#on<AcquireEvent>(CHANNELS.acquire, (recording, { waitMs }) => recording.waits.add(waitMs)),
-      this.#on<ReleaseEvent>(CHANNELS.release, (recording, { connection, heldMs, poolId }) => {
+      this.#on<ReleaseEvent>(CHANNELS.release, (recording, { connection, heldMs, poolId, groupId }) => {
+        // The numbers of connections are unique within one key only, and a group has no lanes.
+        if (groupId !== undefined) return
         this.#holders.released(poolId, connection)
         recording.released(connection, heldMs, performance.now())
       }),
@@ -185,7 +188,8 @@ export class Recorder {
       channel,
       (message) => {
         const event = message as E
-        const recording = this.#recordings.get(event.poolId)
+        const { poolId, groupId = poolId } = event
+        const recording = this.#recordings.get(poolId) ?? this.#recordings.get(groupId)
         if (recording !== undefined) note(recording, event)
       },
     ]

@@ -1,5 +1,4 @@
-import { explain } from '../core/inspection/explain.ts'
-import type { ConnectionInsight, InsightSource, PoolState } from '../index.ts'
+import type { ConnectionInsight, PoolState } from '../index.ts'
 import { Lanes } from './lanes.ts'
 import {
   type ConnectFailures,
@@ -12,6 +11,7 @@ import {
   TICK_MS,
 } from './protocol.ts'
 import { Ring } from './ring.ts'
+import type { Subject } from './subject.ts'
 import { WaitSample } from './waits.ts'
 
 const MOST_HELD = 20
@@ -20,10 +20,10 @@ const MOST_KINDS_OF_FAILURE = 20
 
 type WholeFrame = Frame & { readonly ids: readonly number[] }
 
-/** What is remembered of one pool: bounded, whatever the pool does. */
+/** What is remembered of one pool or group: bounded, whatever it does. */
 export class Recording {
   readonly waits: WaitSample = new WaitSample()
-  readonly #pool: InsightSource
+  readonly #subject: Subject
   readonly #lanes = new Lanes()
   readonly #frames = new Ring<WholeFrame>(Math.ceil(KEEP_MS / TICK_MS))
   readonly #leaks: Leak[] = []
@@ -36,9 +36,9 @@ export class Recording {
   #lastCard = ''
   #fleet: FleetRoster | undefined = undefined
 
-  constructor(pool: InsightSource, now: number) {
-    this.#pool = pool
-    this.#before = pool.look().state
+  constructor(subject: Subject, now: number) {
+    this.#subject = subject
+    this.#before = subject.view(() => undefined).state
     this.#startedAt = now
   }
 
@@ -77,11 +77,10 @@ export class Recording {
     holderOf: (connection: number) => string | undefined,
     isSampled: boolean,
   ): Frame {
-    const { state, connections } = this.#pool.look()
+    const { state, connections, keys, diagnosis } = this.#subject.view(holderOf)
     const waits = this.waits.take()
     const { acquires, connects, closed } = state.statistics
     const before = this.#before.statistics
-    const { severity, text } = explain(this.#pool, { holderOf })
     const frame: WholeFrame = {
       at,
       ms: now - this.#startedAt,
@@ -101,7 +100,8 @@ export class Recording {
       waits: isSampled ? waits : undefined,
       ...this.#lanes.tick(connections, now - this.#startedAt),
       held: this.#held(connections, holderOf),
-      diagnosis: { severity, text },
+      diagnosis,
+      ...(keys === undefined ? {} : { keys }),
     }
     this.#before = state
     this.#startedAt = now
@@ -138,8 +138,8 @@ export class Recording {
 
   card(): PoolCard {
     return {
-      name: this.#pool.options.name,
-      options: (this.#options ??= describeOptions(this.#pool.options)),
+      name: this.#subject.options.name,
+      options: (this.#options ??= describeOptions(this.#subject.options)),
       leaks: this.#leaks,
       connectFailures: [...this.#failures.values()].toReversed(),
       closedBy: this.#before.statistics.closed,

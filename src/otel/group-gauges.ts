@@ -1,9 +1,9 @@
 import type { BatchObservableResult, Meter } from '@opentelemetry/api'
 
+import type { GroupInsight } from '../group/index.ts'
 import { ATTRIBUTES, INSTRUMENTS } from './names.ts'
-import type { GroupSource } from './selection.ts'
 
-type NamedGroup = { readonly name: string } & ReturnType<GroupSource['look']>
+type NamedGroup = { readonly name: string } & GroupInsight
 
 // The keys of one group that are reported at one reading, and those that ever have a time series of their own.
 const MOST_REPORTED = 10

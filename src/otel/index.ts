@@ -1,13 +1,13 @@
 import { type MeterProvider, metrics, trace, type TracerProvider } from '@opentelemetry/api'
 
+import type { GroupInsightSource } from '../group/index.ts'
 import type { InsightSource } from '../index.ts'
 import { Metrics } from './metrics.ts'
-import { type GroupSource, Selection } from './selection.ts'
+import { Selection } from './selection.ts'
 import { Spans } from './spans.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 export { ATTRIBUTES, type Instrument, type InstrumentKey, INSTRUMENTS } from './names.ts'
-export type { GroupSource } from './selection.ts'
 
 /** What {@link instrument} reports, and where to. */
 export interface InstrumentOptions {
@@ -16,7 +16,7 @@ export interface InstrumentOptions {
   /** Receives the spans. Default: the global provider, also one that is set later. null: no spans. */
   readonly tracerProvider?: TracerProvider | null | undefined
   /** Which pools and groups. Default: every pool and every group of the process, also those created later. */
-  readonly pools?: Iterable<InsightSource | GroupSource> | undefined
+  readonly pools?: Iterable<InsightSource | GroupInsightSource> | undefined
 }
 
 /** What {@link instrument} began. */

@@ -6,11 +6,12 @@ import {
   type Observable,
 } from '@opentelemetry/api'
 
+import type { GroupInsight } from '../group/index.ts'
 import type { ChannelPayloads, PoolEvent, PoolState } from '../index.ts'
 import { ATTRIBUTES, type Instrument, INSTRUMENTS, WAIT_BUCKETS, WORK_BUCKETS } from './names.ts'
 import { type Reporter, Reporters } from './reporters.ts'
 import { observeGroups } from './group-gauges.ts'
-import type { GroupSource, Selection } from './selection.ts'
+import type { Selection } from './selection.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 // All that measure in this process.
@@ -220,11 +221,7 @@ function byName(pools: readonly NamedState[]): Map<string, Gauged[]> {
 }
 
 // A group as one pool of all its keys.
-function asPool({
-  name,
-  state,
-  keys,
-}: { readonly name: string } & ReturnType<GroupSource['look']>): NamedState {
+function asPool({ name, state, keys }: { readonly name: string } & GroupInsight): NamedState {
   const { total, taken, inUse, opening, closing, waiting } = state
   return {
     name,

@@ -1,32 +1,9 @@
 import type { Attributes } from '@opentelemetry/api'
 
 import { liveGroups, livePools } from '../core/inspection/live-pools.ts'
+import type { GroupInsightSource } from '../group/index.ts'
 import type { InsightSource, PoolEvent, ServerInfo } from '../index.ts'
 import { ATTRIBUTES } from './names.ts'
-
-/** What a group of pools reports of itself and of its keys: any `PoolGroup` of `cenote/group`. */
-export interface GroupSource {
-  readonly options: { readonly name: string; readonly total: number }
-  look(): {
-    readonly poolId: number
-    readonly state: {
-      readonly total: number
-      readonly taken: number
-      readonly inUse: number
-      readonly opening: number
-      readonly closing: number
-      readonly waiting: number
-      readonly wantingKeys: number
-      readonly keys: number
-      readonly failingKeys: number
-    }
-    readonly keys: readonly {
-      readonly key: string
-      readonly waiting: number
-      readonly headWaitMs: number
-    }[]
-  }
-}
 
 /** What does not change in the life of a pool. */
 interface Known {
@@ -37,12 +14,12 @@ interface Known {
 /** The pools that are instrumented: those that were named, or all of the process. */
 export class Selection {
   readonly #pools: readonly InsightSource[] | undefined
-  readonly #groups: readonly GroupSource[] | undefined
+  readonly #groups: readonly GroupInsightSource[] | undefined
   readonly #ids: ReadonlySet<number> | undefined
   readonly #known = new WeakMap<InsightSource, Known>()
   #servers: Map<number, ServerInfo | undefined> = new Map()
 
-  constructor(named: Iterable<InsightSource | GroupSource> | undefined) {
+  constructor(named: Iterable<InsightSource | GroupInsightSource> | undefined) {
     if (named === undefined) return
     const sources = [...named]
     this.#pools = sources.filter((source): source is InsightSource => !isGroup(source))
@@ -59,7 +36,7 @@ export class Selection {
     return this.#pools ?? livePools()
   }
 
-  groups(): Iterable<GroupSource> {
+  groups(): Iterable<GroupInsightSource> {
     return this.#groups ?? liveGroups()
   }
 
@@ -93,7 +70,7 @@ export class Selection {
   }
 }
 
-function isGroup(source: InsightSource | GroupSource): source is GroupSource {
+function isGroup(source: InsightSource | GroupInsightSource): source is GroupInsightSource {
   return 'total' in source.options
 }
 

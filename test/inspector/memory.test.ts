@@ -5,8 +5,10 @@ import { Lanes } from '../../src/inspector/lanes.ts'
 import { KEEP_MS, TICK_MS } from '../../src/inspector/protocol.ts'
 import { Recording } from '../../src/inspector/recording.ts'
 import { Ring } from '../../src/inspector/ring.ts'
+import { subjectOf } from '../../src/inspector/subject.ts'
 import { WaitSample } from '../../src/inspector/waits.ts'
-import { ScriptedManager, VirtualClock } from '../../src/testing/index.ts'
+import { ScriptedManager, settle, VirtualClock } from '../../src/testing/index.ts'
+import { make } from '../group/make-group.ts'
 
 const doing = (connection: number, what: ConnectionInsight['doing'], heldMs = 0): ConnectionInsight => ({
   connection,
@@ -69,7 +71,7 @@ test('percentiles of the waits of a tick: exact for few, an even sample of very 
 test('five minutes are remembered and no more, and failures and leaks are bounded too', async () => {
   const clock = new VirtualClock()
   const pool = new Pool(new ScriptedManager(), { clock, maxSize: 2 })
-  const recording = new Recording(pool, 0)
+  const recording = new Recording(subjectOf(pool), 0)
   const ticks = (KEEP_MS / TICK_MS) * 3
   const lease = await pool.acquire()
   for (let tick = 1; tick <= ticks; tick++) {
@@ -86,4 +88,45 @@ test('five minutes are remembered and no more, and failures and leaks are bounde
   expect(connectFailures).toHaveLength(20)
   expect(connectFailures[0]?.error).toBe(`Error ${ticks}`)
   lease.release()
+})
+
+test('a group is shown as one pool of all its keys, with 20 of them, however many it has', async () => {
+  const { group, clock } = make({ total: 2, forgetAfterMs: 60_000 })
+  for (let n = 0; n < 10_000; n++) await group.run(`key-${n}`, () => {})
+  const held = [await group.acquire('a'), await group.acquire('b')]
+  const callers = ['x', 'y', 'y'].map((key) => group.run(key, () => {}))
+  await settle()
+  await clock.advance(70)
+  const recording = new Recording(subjectOf(group), 0)
+  const frame = recording.tick(250, 250, () => undefined, true)
+  expect(frame).toMatchObject({
+    inUse: 2,
+    idle: 0,
+    waiting: 3,
+    headWaitMs: 70,
+    maxSize: 2,
+    held: [],
+    lanes: '',
+  })
+  expect(frame.keys).toHaveLength(20)
+  expect(frame.keys?.slice(0, 2)).toEqual([
+    { key: 'x', rank: 1, slots: 0, waiting: 1, headWaitMs: 70 },
+    { key: 'y', rank: 2, slots: 0, waiting: 2, headWaitMs: 70 },
+  ])
+  expect(frame.keys?.slice(2, 4).map(({ key, slots }) => [key, slots])).toEqual([
+    ['a', 1],
+    ['b', 1],
+  ])
+  expect(frame.diagnosis).toEqual({
+    severity: 'notice',
+    text: '2 keys wait for a slot: 2 of 2 in use by 2 keys, first is x, with 1 caller. Raise total, or release connections sooner.',
+  })
+  await clock.advance(1_000)
+  expect(recording.tick(500, 500, () => undefined, true).diagnosis.severity).toBe('problem')
+  for (const lease of held) lease.release()
+  await clock.advance(1_000)
+  await Promise.all(callers)
+  const last = recording.tick(750, 750, () => undefined, true)
+  expect(last.acquired).toBe(3)
+  expect(last.diagnosis.severity).toBe('ok')
 })

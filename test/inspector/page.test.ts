@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 import { Random } from '../simulation/random.ts'
 import { joinFleet, MemoryStore } from '../../src/fleet/index.ts'
+import { PoolGroup } from '../../src/group/index.ts'
 import { Pool, type PoolOptions } from '../../src/index.ts'
 import { inspect } from '../../src/inspector/index.ts'
 import { ScriptedManager, type ScriptedConnection, VirtualClock } from '../../src/testing/index.ts'
@@ -199,6 +200,41 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
       .toEqual([expect.stringMatching(/^orders-\w+ \(this one\)\t\d+\t0\t1$/)])
     await expect.poll(() => line('gone')).toEqual([expect.stringMatching(/^gone-\w+ \(absent\)\t3\t0\t3$/)])
     expect(await line('reports')).toHaveLength(1)
+  })
+
+  test('a group is one entry of the page: its keys are listed, those that wait first', async () => {
+    const group = new PoolGroup(() => new ScriptedManager(), {
+      name: 'tenants',
+      total: 2,
+      forgetAfterMs: 60_000,
+    })
+    cleanups.push(() => group.close({ timeoutMs: 0 }))
+    const { pool } = poolOf()
+    const inspector = await inspect({ pools: [pool, group] })
+    cleanups.push(() => inspector.close())
+    for (let n = 0; n < 1_000; n++) await group.run(`key-${n}`, () => {})
+    const held = [await group.acquire('a'), await group.acquire('b')]
+    const page = await open(inspector.url)
+    const keys = page.locator('#keys-section')
+    expect(await keys.isVisible()).toBe(false)
+    await page.locator('#pools label', { hasText: 'tenants' }).click()
+    await expect.poll(() => tile(page, 'inUse').textContent()).toBe('2')
+    const waiting = ['acme', 'globex', 'globex'].map((key) => group.run(key, () => {}))
+    const rows = async () =>
+      (await keys.locator('tbody tr').allInnerTexts()).map((row) => row.split('\t').slice(0, 4))
+    await expect
+      .poll(async () => (await rows()).slice(0, 2))
+      .toEqual([
+        ['acme', '1', '0', '1'],
+        ['globex', '2', '0', '2'],
+      ])
+    expect(await rows()).toHaveLength(20)
+    await expect
+      .poll(() => page.locator('#diagnosis').textContent())
+      .toContain('2 keys wait for a slot: 2 of 2 in use')
+    for (const lease of held) lease.release()
+    await Promise.all(waiting)
+    await expect.poll(() => page.locator('#diagnosis').textContent()).toContain('no key waits for a slot')
   })
 
   test('it pauses, scrubs back and goes on, by keyboard alone', async () => {

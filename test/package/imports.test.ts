@@ -94,6 +94,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
   // Not by way of the index: what they share of the core would be all of it.
   otel: {
     '.': 'type',
+    group: 'type',
     'core/telemetry': 'all',
     'core/inspection/live-pools.ts': 'all',
     otel: 'all',
@@ -103,6 +104,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
   inspector: {
     '.': 'type',
     fleet: 'type',
+    group: 'type',
     'core/telemetry': 'all',
     'core/inspection': 'all',
     inspector: 'all',

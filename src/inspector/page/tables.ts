@@ -32,6 +32,21 @@ export class Tables {
     this.#rows('options', Object.entries(card.options), 'None.')
     this.#leaks(card)
     this.#fleet(card)
+    this.#keys(frame)
+  }
+
+  #keys({ keys }: FullFrame): void {
+    const section = document.getElementById('keys-section') as HTMLElement
+    section.hidden = keys === undefined
+    if (keys === undefined) return
+    const rows = keys.map(({ key, rank, slots, waiting, headWaitMs }) => [
+      key,
+      rank === 0 ? '–' : String(rank),
+      String(slots),
+      String(waiting),
+      waiting === 0 ? '–' : duration(headWaitMs),
+    ])
+    this.#rows('keys', rows, 'No keys.')
   }
 
   #fleet({ fleet }: PoolCard): void {
