@@ -15,7 +15,7 @@ const KIB = {
   'cenote/fleet': 12.8,
   'cenote/group': 29.5,
   'cenote/http2': 4,
-  'cenote/inspector': 11.5,
+  'cenote/inspector': 11.8,
   'cenote/ioredis': 10,
   'cenote/kysely': 34.2,
   'cenote/mariadb': 14,

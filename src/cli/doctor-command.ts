@@ -2,14 +2,16 @@ import { PoolOptionsError } from '../core/contract/errors.ts'
 import { resolveOptions } from '../core/contract/options.ts'
 import { flag, readArguments, UsageError, type Values, whole } from './arguments.ts'
 import { checked as checkedBy, examine, type Plan } from './doctor.ts'
-import { readFacts, urlOf } from './server-url.ts'
+import { canPipeline } from './pipelining.ts'
+import { answered, engineOf, readFacts, urlOf } from './server-url.ts'
 
 /** What `cenote doctor --help` prints. */
 export const DOCTOR_HELP = `cenote doctor <url>
 
 Check whether a database server, and a pooler in front of it, can support a pool
-with these options. Opens one connection, reads settings and counts, writes
-nothing, and ends within 10 s. <url>: postgres://... or mysql://... A URL with a
+with these options, and statements sent together (cenote/share). Opens two
+connections, one after the other, reads settings and counts, writes nothing,
+and ends within 15 s. <url>: postgres://... or mysql://... A URL with a
 password belongs into the variable CENOTE_URL: other users of the machine can
 see arguments.
 
@@ -24,6 +26,9 @@ see arguments.
 
 Exit codes: 0: no problem found. 1: problems found. 2: the server could not be
 reached, or an argument is wrong.`
+
+// For the connect and the three statements of the second connection.
+const SHARE_MS = 5_000
 
 const NUMBERS = {
   'max-size': 'maxSize',
@@ -54,7 +59,9 @@ export async function doctor(argv: readonly string[]): Promise<number> {
   }
   const url = urlOf('doctor', values.positionals)
   const plan = planOf(values)
-  const facts = await readFacts('doctor', url)
+  const read = await readFacts('doctor', url)
+  const facts =
+    engineOf(url) === 'postgres' ? { ...read, canPipeline: await answered(canPipeline(url), SHARE_MS) } : read
   const findings = examine(facts, plan)
   const checked = checkedBy(facts, plan)
   const hasProblem = findings.some(({ severity }) => severity === 'problem')

@@ -17,6 +17,8 @@ export interface ServerFacts {
   readonly idleInTransactionTimeoutMs: number
   /** Whether a pooler answers instead of the server. */
   readonly hasPooler: boolean
+  /** Whether it handles statements that are sent together, as a share sends them; undefined if that was not tested. */
+  readonly canPipeline?: boolean | undefined
 }
 
 /** The planned options of a pool, and the number of processes that have such a pool. */
@@ -37,7 +39,7 @@ export interface Finding {
 
 /** Finds conflicts of a plan with a server. Returns an empty list if there are none. */
 export function examine(facts: ServerFacts, plan: Plan): Finding[] {
-  return [...room(facts, plan), ...idle(facts, plan), ...limits(facts), ...pooler(facts)]
+  return [...room(facts, plan), ...idle(facts, plan), ...limits(facts), ...pooler(facts), ...sharing(facts)]
 }
 
 /** How many connections the server has for this user, and by whose limit. */
@@ -66,8 +68,19 @@ export function checked(facts: ServerFacts, { maxSize, processes }: Plan): strin
     ...(engine === 'PostgreSQL'
       ? [`idle transactions: ${limit(idleInTransactionTimeoutMs)} (idle_in_transaction_session_timeout)`]
       : []),
-    ...(engine === 'PostgreSQL' ? [`pooler: ${facts.hasPooler ? 'detected' : 'none detected'}`] : []),
+    ...(engine === 'PostgreSQL'
+      ? [
+          `pooler: ${facts.hasPooler ? 'detected' : 'none detected'}`,
+          `pipelining, for a share (cenote/share): ${PIPELINING[String(facts.canPipeline)]}`,
+        ]
+      : []),
   ]
+}
+
+const PIPELINING: Readonly<Record<string, string>> = {
+  true: 'supported',
+  false: 'not supported',
+  undefined: 'not tested: no second connection opened, or pg is older than 8.23',
 }
 
 const STATEMENT_LIMIT = {
@@ -131,5 +144,12 @@ function pooler({ hasPooler }: ServerFacts): Finding[] {
   if (!hasPooler) return []
   const text =
     'a pooler such as PgBouncer is in front of the server: the limits above are those of the server. If it changes the backend between transactions, LISTEN, session settings and prepared statements are lost.'
+  return [{ severity: 'notice', text }]
+}
+
+function sharing({ canPipeline }: ServerFacts): Finding[] {
+  if (canPipeline !== false) return []
+  const text =
+    'three statements that were sent together were not answered: a share (cenote/share) uses one statement per connection at a time here. Connect to the server itself, or update the pooler.'
   return [{ severity: 'notice', text }]
 }

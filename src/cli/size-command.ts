@@ -9,6 +9,7 @@ import { roomOf, type ServerFacts } from './doctor.ts'
 import { tryOut } from './experiment.ts'
 import { sustainedLoad, findKnee, ladder, type Point, type Result } from './knee.ts'
 import { mustOnlyRead } from './only-reads.ts'
+import { adviseShare } from './share-advice.ts'
 import { answered, engineOf, isLoopback, readFacts, urlOf } from './server-url.ts'
 import { drawChart, formatTable } from './size-chart.ts'
 
@@ -51,8 +52,15 @@ const ROUNDS = 3
 const BY_SIZE = 0.7
 const MEASURED = 0.75
 const STATEMENT_MS = 10_000
+// A statement below this time is timed so often before the load.
+const LIGHT_MS = 50
+const LIGHT_RUNS = 21
+// Of a statement with the start and the end of its transaction.
+const ROUND_TRIPS = 3
 // For the connect and one run of each statement, before any load.
 const TRIAL_MS = 15_000
+
+const NEEDS_MARIADB = ' It needs the driver mariadb (cenote/mariadb).'
 
 interface Query {
   query(text: unknown): Promise<unknown>
@@ -83,7 +91,7 @@ export async function size(argv: readonly string[]): Promise<number> {
   const stop = (): void => interrupted.abort(new Error('interrupted'))
   process.once('SIGINT', stop)
   try {
-    const longestMs = await answered(tryEach(manager, ask, statements), TRIAL_MS)
+    const { longestMs, workMs, roundTripMs } = await answered(tryEach(manager, ask, statements), TRIAL_MS)
     const rounds = roundsFor(seconds, sizes.length, ladder(callers).length, longestMs)
     if (!values.json)
       console.log(`${facts.engine}: ${callers} callers, ${seconds} s, sizes ${sizes.join(', ')}`)
@@ -105,7 +113,13 @@ export async function size(argv: readonly string[]): Promise<number> {
       ladder(callers).map((each) => ({ size: advice.size, callers: each })),
       1 - BY_SIZE,
     )
-    const reasons = [...advice.reasons, sustainedLoad(byCallers)]
+    const perSecond = bySize.find((each) => each.size === advice.size)?.perSecond ?? 0
+    const share = adviseShare({ perSecond, roundTripMs, workMs })
+    const reasons = [
+      ...advice.reasons,
+      sustainedLoad(byCallers),
+      share.reason + (engine === 'mysql' ? NEEDS_MARIADB : ''),
+    ]
     const each = Math.max(1, Math.floor(advice.size / processes))
     const title = `${facts.engine}: ${callers} callers against the size of the pool`
     const save = async (): Promise<number> => {
@@ -115,7 +129,7 @@ export async function size(argv: readonly string[]): Promise<number> {
     if (values.json) {
       console.log(
         JSON.stringify(
-          { size: advice.size, perProcess: each, reasons, statements, bySize, byCallers },
+          { size: advice.size, perProcess: each, share, reasons, statements, bySize, byCallers },
           null,
           2,
         ),
@@ -192,24 +206,43 @@ function withoutSeveral(url: string): string {
   return plain.href
 }
 
-// Before any load: a statement that is wrong, or writes, is reported with its text. Returns the longest time of one, in ms.
+interface Trial {
+  /** The longest time of one statement with its transaction. */
+  readonly longestMs: number
+  /** The time of one round trip, and the mean time for which the server works on a statement: medians of several. */
+  readonly roundTripMs: number
+  readonly workMs: number
+}
+
+// Before any load: a statement that is wrong, or writes, is reported with its text.
 async function tryEach(
   manager: Subject['manager'],
   ask: Subject['ask'],
   statements: readonly string[],
-): Promise<number> {
+): Promise<Trial> {
   const signal = AbortSignal.timeout(STATEMENT_MS)
   const connection = await manager.connect({ signal, lost() {} })
-  let longestMs = 0
+  const timed = async (statement: string): Promise<number> => {
+    const startedAt = performance.now()
+    await ask(connection, statement).catch((cause: unknown) => {
+      throw new Error(`--sql '${statement}': ${(cause as Error).message}`, { cause })
+    })
+    return performance.now() - startedAt
+  }
+  // The first run fills the caches of the server.
+  const median = async (statement: string, firstMs: number): Promise<number> => {
+    const times: number[] = []
+    for (let run = 0; run < (firstMs < LIGHT_MS ? LIGHT_RUNS : 1); run++) times.push(await timed(statement))
+    return times.sort((a, b) => a - b)[Math.floor(times.length / 2)] ?? firstMs
+  }
   try {
-    for (const statement of statements) {
-      const startedAt = performance.now()
-      await ask(connection, statement).catch((cause: unknown) => {
-        throw new Error(`--sql '${statement}': ${(cause as Error).message}`, { cause })
-      })
-      longestMs = Math.max(longestMs, performance.now() - startedAt)
-    }
-    return longestMs
+    const firstMs: number[] = []
+    for (const statement of statements) firstMs.push(await timed(statement))
+    const emptyMs = await median('select 1', await timed('select 1'))
+    let workMs = 0
+    for (const [index, statement] of statements.entries())
+      workMs += Math.max(0, (await median(statement, firstMs[index] ?? 0)) - emptyMs) / statements.length
+    return { longestMs: Math.max(...firstMs), roundTripMs: emptyMs / ROUND_TRIPS, workMs }
   } finally {
     await manager.close(connection)
   }

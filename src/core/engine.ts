@@ -54,6 +54,8 @@ export class PoolEngine<C> implements PoolContext<C>, LeaseHome<C> {
   readonly leaks: Leaks<C> | undefined
   paused = false
   closed = false
+  /** What the connections are; a share pools seats. */
+  unit: 'connection' | 'seat' = 'connection'
 
   readonly #closer: Closer<C>
   readonly #fitness: Fitness<C>

@@ -5,6 +5,7 @@ import { type AcquireOptions, checkCall, type RunContext, type RunOptions } from
 import { wrongValue } from '../core/contract/rules.ts'
 import type { ShareableConnection } from '../core/contract/share.ts'
 import type { PoolEngine } from '../core/engine.ts'
+import type { InsightSource, PoolInsight } from '../core/inspection/insight.ts'
 import { AbortWatchers } from '../core/runtime/abort-watchers.ts'
 import type { CloseResult } from '../core/close.ts'
 import { Pool } from '../core/pool.ts'
@@ -54,7 +55,7 @@ export type SharedWork<V, T> = (view: V, context: RunContext) => T | PromiseLike
  * console.log(await new Users(db).count(), db.state().taken) // prints 3 0
  * ```
  */
-export class Share<V = unknown> implements AsyncDisposable {
+export class Share<V = unknown> implements AsyncDisposable, InsightSource {
   readonly #pool: Pool<Place>
   readonly #engine: PoolEngine<Place>
   readonly #below: PoolEngine<unknown>
@@ -100,6 +101,7 @@ export class Share<V = unknown> implements AsyncDisposable {
       onError,
     })
     this.#engine = engineOf<Place>(this.#pool) as PoolEngine<Place>
+    this.#engine.unit = 'seat'
     const { queue } = this.#engine
     carriers.yieldTo(new Yielding(below, carriers), () => queue.size > 0)
     this.#home = {
@@ -161,6 +163,16 @@ export class Share<V = unknown> implements AsyncDisposable {
       closed,
       statistics: { ...statistics, lost: carriers.losses, dirty: carriers.dirtied },
     }
+  }
+
+  /** What `explain`, `formatState`, the inspector and OpenTelemetry read. Its connections are seats. */
+  get options(): InsightSource['options'] {
+    return this.#pool.options
+  }
+
+  /** The share at this instant, seat by seat, as `look` of a pool. */
+  look(): PoolInsight {
+    return this.#pool.look()
   }
 
   /**

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { type AddressInfo, createConnection, createServer } from 'node:net'
+
 import pg from 'pg'
 import { expect, inject, test } from 'vitest'
 
@@ -77,6 +80,10 @@ test('missing limits and a pooler are notices', () => {
     expect.stringContaining('notice: idle transactions have no time limit'),
     expect.stringContaining('notice: a pooler such as PgBouncer is in front of the server'),
   ])
+  expect(found({ canPipeline: true })).toEqual([])
+  expect(found({ canPipeline: false })).toEqual([
+    expect.stringContaining('a share (cenote/share) uses one statement per connection at a time here'),
+  ])
   // MySQL has no setting for idle transactions.
   expect(
     found({ engine: 'MySQL', statementTimeoutMs: Infinity, idleInTransactionTimeoutMs: Infinity }),
@@ -102,6 +109,7 @@ test('doctor reads the settings of a real PostgreSQL and the limits of its user'
       statementTimeoutMs: 7_000,
       idleInTransactionTimeoutMs: 'Infinity',
       hasPooler: false,
+      canPipeline: true,
     })
     expect(findings.map(({ text }) => text)).toEqual([
       expect.stringContaining('exceeds the limit of 22'),
@@ -113,7 +121,7 @@ test('doctor reads the settings of a real PostgreSQL and the limits of its user'
     const fitting = await cenote(['doctor', ...options], { CENOTE_URL: server.url })
     expect(fitting).toMatchObject({ code: 0, stderr: '' })
     expect(fitting.stdout).toMatch(
-      /^PostgreSQL\nchecked: connections: maxSize 5, limit 22 \(max_connections 25, less 3 reserved\), 0 in use now\nchecked: idle sessions: 45000 ms \(idle_session_timeout\)\nchecked: statements: 7000 ms \(statement_timeout\)\nchecked: idle transactions: no limit \(idle_in_transaction_session_timeout\)\nchecked: pooler: none detected\nnotice: idle transactions have no time limit/,
+      /^PostgreSQL\nchecked: connections: maxSize 5, limit 22 \(max_connections 25, less 3 reserved\), 0 in use now\nchecked: idle sessions: 45000 ms \(idle_session_timeout\)\nchecked: statements: 7000 ms \(statement_timeout\)\nchecked: idle transactions: no limit \(idle_in_transaction_session_timeout\)\nchecked: pooler: none detected\nchecked: pipelining, for a share \(cenote\/share\): supported\nnotice: idle transactions have no time limit/,
     )
     const admin = new pg.Client(server.url)
     await admin.connect()
@@ -129,7 +137,9 @@ test('doctor reads the settings of a real PostgreSQL and the limits of its user'
       const bouncer = await startPgBouncer(server.url, { default_pool_size: 5 })
       try {
         const behind = await cenote(['doctor', bouncer.url, '--json'])
-        expect(JSON.parse(behind.stdout)).toMatchObject({ server: { maxConnections: 25, hasPooler: true } })
+        expect(JSON.parse(behind.stdout)).toMatchObject({
+          server: { maxConnections: 25, hasPooler: true, canPipeline: true },
+        })
       } finally {
         await bouncer.destroy()
       }
@@ -138,6 +148,47 @@ test('doctor reads the settings of a real PostgreSQL and the limits of its user'
     await server.destroy()
   }
 })
+
+test.skipIf(inject('postgresUrl') === '')(
+  'doctor reports a pooler that loses what is sent before the first answer',
+  async () => {
+    const { hostname, port } = new URL(inject('postgresUrl'))
+    // The part of a packet after its first Sync is dropped.
+    const server = createServer((socket) => {
+      const upstream = createConnection(Number(port), hostname)
+      let isStarted = false
+      socket.on('data', (packet) => {
+        const end = isStarted ? endOfSync(packet) : packet.length
+        isStarted = true
+        upstream.write(packet.subarray(0, end))
+      })
+      upstream.pipe(socket)
+      for (const each of [socket, upstream]) each.on('error', () => upstream.destroy())
+      socket.on('close', () => upstream.destroy())
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    try {
+      const url = new URL(inject('postgresUrl'))
+      url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+      const { code, stdout } = await cenote(['doctor', url.href, '--max-size', '2'])
+      expect(code).toBe(0)
+      expect(stdout).toContain('checked: pipelining, for a share (cenote/share): not supported')
+      expect(stdout).toContain('notice: three statements that were sent together were not answered')
+    } finally {
+      server.close()
+    }
+  },
+)
+
+// Where the first Sync of a packet of whole messages ends: a letter, and a length that counts itself.
+function endOfSync(packet: Buffer): number {
+  for (let at = 0; at + 5 <= packet.length;) {
+    const next = at + 1 + packet.readInt32BE(at + 1)
+    if (packet[at] === 'S'.charCodeAt(0)) return next
+    at = next
+  }
+  return packet.length
+}
 
 test.skipIf(inject('mariadbUrl') === '')('doctor reads the settings of a real MariaDB', async () => {
   const { code, stdout } = await cenote(['doctor', inject('mariadbUrl'), '--max-size', '2', '--json'])

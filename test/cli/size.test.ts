@@ -9,6 +9,7 @@ import { expect, inject, test } from 'vitest'
 
 import { sustainedLoad, findKnee, ladder, type Result } from '../../src/cli/knee.ts'
 import { mustOnlyRead } from '../../src/cli/only-reads.ts'
+import { adviseShare } from '../../src/cli/share-advice.ts'
 import { isLoopback } from '../../src/cli/server-url.ts'
 import { drawChart, formatTable } from '../../src/cli/size-chart.ts'
 import { cenote } from './cenote.ts'
@@ -57,6 +58,26 @@ test('the sustained load is the largest number of callers whose requests take at
     'Up to 2 concurrent callers (200 requests per second), 95 % of the requests take at most twice the time of a single caller (0.7 ms).',
   )
   expect(() => sustainedLoad([])).toThrow('results must not be empty')
+})
+
+test('a share gets a connection for each statement that the server works on, and as many callers as fill the network', () => {
+  expect(adviseShare({ perSecond: 4_000, roundTripMs: 2, workMs: 0.5 })).toMatchObject({
+    connections: 2,
+    depth: 5,
+    pays: true,
+    reason:
+      'A share (cenote/share) with connections 2 and depth 5 gives the server the same work: a statement spends 2.0 ms on the network and 0.5 ms in the server.',
+  })
+  // A statement that costs nothing: one connection, and not more callers than can be told apart.
+  expect(adviseShare({ perSecond: 9_000, roundTripMs: 1, workMs: 0 })).toMatchObject({
+    connections: 1,
+    depth: 64,
+  })
+  const { pays, reason } = adviseShare({ perSecond: 100, roundTripMs: 0.1, workMs: 20 })
+  expect(pays).toBe(false)
+  expect(reason).toBe(
+    'A share (cenote/share) would save little: a statement spends 0.1 ms on the network and 20 ms in the server.',
+  )
 })
 
 test('the numbers to try end with the largest that is allowed', () => {
@@ -111,7 +132,15 @@ test.skipIf(postgresUrl === '')(
       const short = ['--seconds', '5', '--max-size', '4', '--callers', '8']
       const { code, stdout, stderr } = await size(postgresUrl, ...short, '--svg', svg, '--json')
       expect([code, stderr]).toEqual([0, ''])
-      const found = JSON.parse(stdout) as { size: number; bySize: Result[]; byCallers: Result[] }
+      const found = JSON.parse(stdout) as {
+        size: number
+        share: { connections: number; depth: number }
+        bySize: Result[]
+        byCallers: Result[]
+      }
+      expect(found.share.connections).toBeGreaterThanOrEqual(1)
+      expect(found.share.connections).toBeLessThanOrEqual(5)
+      expect(found.share.depth).toBeGreaterThanOrEqual(2)
       expect(found.bySize.map((each) => each.size)).toEqual([1, 2, 3, 4])
       expect(found.byCallers.map(({ callers }) => callers)).toEqual([1, 2, 3, 4, 6, 8])
       expect(found.byCallers.every((each) => each.size === found.size && each.perSecond > 0)).toBe(true)

@@ -125,6 +125,7 @@ const ALLOWED: Readonly<Record<string, Readonly<Record<string, 'all' | 'type'>>>
     'core/pool-engines.ts': 'all',
     'core/engine.ts': 'type',
     'core/close.ts': 'type',
+    'core/inspection/insight.ts': 'type',
     'core/callers/lease.ts': 'all',
     'core/runtime/abort-watchers.ts': 'all',
     'core/runtime/alarm.ts': 'all',

@@ -2,6 +2,7 @@ import { callerOf } from './caller.ts'
 import { nestedAdvice } from '../contract/messages.ts'
 import { redact } from '../contract/redact.ts'
 import { nameAndCode } from '../telemetry/events.ts'
+import { judgeSeats } from './explain-seats.ts'
 import type { ConnectionInsight, InsightSource, PoolInsight } from './insight.ts'
 
 /** What keeps callers waiting, or that nothing does. */
@@ -85,6 +86,13 @@ function judge(
     connections.filter((each) => each.doing === what)
   const long = leased.filter(({ heldMs }) => heldMs >= Math.min(LONG_MS, leakThresholdMs ?? Infinity))
   const longest = most(leased.map(({ heldMs }) => heldMs))
+  if (insight.unit === 'seat')
+    return judgeSeats(insight, {
+      queue,
+      longest: duration(longest),
+      longestMs: longest,
+      error: connectError === undefined ? undefined : describeError(connectError),
+    })
   if (closed) {
     const left = leased.length === 0 ? '' : `: close() waits for ${count(leased.length, 'lease', 'leases')}`
     return ['closed', leased.length === 0 ? 'ok' : 'notice', `the pool is closed${left}.`]

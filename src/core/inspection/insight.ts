@@ -34,6 +34,8 @@ export interface PoolInsight {
   readonly retryInMs: number | undefined
   /** Number of waiting callers that are known to hold a connection of this pool themselves. */
   readonly nested?: number | undefined
+  /** What its connections are: those of a share are seats. */
+  readonly unit?: 'connection' | 'seat' | undefined
 }
 
 /** What can be looked into: any pool, whatever it pools, also of another installed copy of the package. */
@@ -68,6 +70,7 @@ export interface InspectedPool<C> extends SnapshotSource<C> {
   readonly calls: UserCalls
   readonly events: Events
   readonly leaks: Leaks<C> | undefined
+  readonly unit: 'connection' | 'seat'
 }
 
 /** Describes the pool at this instant, in time that grows with its connections. */
@@ -92,5 +95,6 @@ export function lookInto<C>(pool: InspectedPool<C>): PoolInsight {
     connectError: connector.schedule.lastError,
     retryInMs: connector.schedule.retryInMs,
     nested: queue.nested,
+    unit: pool.unit,
   }
 }
