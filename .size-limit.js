@@ -4,7 +4,7 @@ import manifest from './package.json' with { type: 'json' }
 
 const KIB = {
   'Pool alone': 23.7,
-  cenote: 26.8,
+  cenote: 27.4,
   'cenote/amqplib': 8.1,
   'cenote/compat/generic-pool': 25.1,
   'cenote/compat/mysql2': 32,

@@ -1,6 +1,4 @@
 // The process of one pool: an open load at a fixed rate, as the requests of a service come, whatever the pool does with them.
-import type pg from 'pg'
-
 import { type Contender, contender, LIMITS } from './contenders.ts'
 import { type Order, type Outcome, type Request, sharedNow } from './messages.ts'
 
@@ -54,7 +52,7 @@ async function send(): Promise<void> {
   underway++
   let error: string | undefined
   try {
-    await pool.request((client: pg.Client) => client.query(WORK))
+    await pool.request((client) => client.query(WORK))
   } catch (failure) {
     error = String(failure instanceof Error ? failure.message : failure)
   }

@@ -2,15 +2,22 @@ import genericPool from 'generic-pool'
 import { createPool } from 'lightning-pool'
 import pg from 'pg'
 import PgPool from 'pg-pool'
+import postgres from 'postgres'
 import { Pool as TarnPool } from 'tarn'
 
 import { Pool, type PoolOptions } from '../../src/index.ts'
 import { type PgClient, PgManager } from '../../src/managers/pg/pg.ts'
+import { share } from '../../src/share/index.ts'
+
+/** What sends a statement. */
+export interface Sender {
+  query(text: string): Promise<unknown>
+}
 
 /** A pool in the run, as its users would set it up. */
 export interface Contender {
   /** One piece of work on one connection. Rejects with whatever its caller would see. */
-  request(work: (client: pg.Client) => Promise<unknown>): Promise<unknown>
+  request(work: (client: Sender) => Promise<unknown>): Promise<unknown>
   close(): Promise<unknown>
 }
 
@@ -23,14 +30,18 @@ export const CONTENDERS = [
   'tarn',
   'lightning-pool',
 ] as const
+/** What is compared with --share: many callers on one connection. */
+export const SHARING = ['cenote with retries', 'cenote share with retries', 'postgres.js'] as const
 /** One of the pools that are compared. */
-export type ContenderName = (typeof CONTENDERS)[number]
+export type ContenderName = (typeof CONTENDERS | typeof SHARING)[number]
 
 /** Limits that are the same for all, where a pool has such a limit. */
 export const LIMITS: Readonly<
   Record<'maxSize' | 'acquireTimeoutMs' | 'connectTimeoutMs' | 'queryTimeoutMs' | 'retries', number>
 > = { maxSize: 10, acquireTimeoutMs: 10_000, connectTimeoutMs: 3_000, queryTimeoutMs: 3_000, retries: 5 }
 
+// Connections that many callers use concurrently.
+const SHARED = 4
 const { maxSize, acquireTimeoutMs, connectTimeoutMs, queryTimeoutMs, retries } = LIMITS
 
 /** The settings of each pool in addition to those limits, as its documentation advises. */
@@ -42,6 +53,8 @@ export const SETTINGS: Readonly<Record<ContenderName, string>> = {
     '`testOnBorrow` with a query, `autostart`; `destroy` after a failure; a listener for `factoryCreateError`',
   tarn: '`validate` by a flag that the client’s `error` and `end` set, as Knex does; the flag is set after a failure',
   'lightning-pool': '`validation` with a query; `destroy` after a failure',
+  'cenote share with retries': `\`share(pool, { connections: ${SHARED}, depth: 2 })\`; \`run(work, { retries: ${retries} })\``,
+  'postgres.js': `\`max: ${SHARED}\`, \`connect_timeout: ${connectTimeoutMs / 1_000}\``,
 }
 
 /** Makes a pool on a database. It opens nothing yet. */
@@ -52,6 +65,10 @@ export function contender(name: ContenderName, connectionString: string): Conten
       return cenote(config, 0, { validationBypassMs: 0 })
     case 'cenote with retries':
       return cenote(config, retries, {})
+    case 'cenote share with retries':
+      return shared(connectionString)
+    case 'postgres.js':
+      return postgresJs(connectionString)
     case 'pg-pool':
       return pgPool(config)
     case 'generic-pool':
@@ -74,8 +91,39 @@ function cenote(config: Config, times: number, more: PoolOptions<PgClient>): Con
     ...more,
   })
   return {
-    request: (work) => pool.run((client) => work(client as unknown as pg.Client), { retries: times }),
+    request: (work) => pool.run((client) => work(client), { retries: times }),
     close: () => pool.close(),
+  }
+}
+
+function shared(connectionString: string): Contender {
+  // A limit of one query would end the connection for all.
+  const pool = new Pool(new PgManager({ connectionString, keepAlive: true }, { share: true }), {
+    maxSize,
+    acquireTimeoutMs,
+    connectTimeoutMs,
+    onError: () => {},
+  })
+  const db = share(pool, { connections: SHARED, depth: 2 })
+  return {
+    request: (work) => db.run((view) => work(view), { retries }),
+    close: async () => {
+      await db.close()
+      await pool.close()
+    },
+  }
+}
+
+function postgresJs(connectionString: string): Contender {
+  const sql = postgres(connectionString, {
+    max: SHARED,
+    connect_timeout: connectTimeoutMs / 1_000,
+    fetch_types: false,
+    onnotice: () => {},
+  })
+  return {
+    request: (work) => work({ query: async (text) => await sql.unsafe(text) }),
+    close: () => sql.end({ timeout: 5 }),
   }
 }
 
@@ -87,7 +135,7 @@ function pgPool(config: Config): Contender {
     request: async (work) => {
       const client = await pool.connect()
       return await finish(
-        work(client as unknown as pg.Client),
+        work(client),
         () => client.release(),
         () => client.release(true),
       )

@@ -8,7 +8,7 @@ import { type PrivatePgBouncer, startPgBouncer } from '../../test/servers/pgboun
 import { type PrivatePostgres, startPostgres } from '../../test/servers/postgres.ts'
 import { TcpProxy } from '../../src/testing/index.ts'
 import { type Columns, columnsOf, type Happened } from './columns.ts'
-import { CONTENDERS, type ContenderName } from './contenders.ts'
+import { CONTENDERS, type ContenderName, SHARING } from './contenders.ts'
 import type { Fault, Stage } from './faults.ts'
 import { type Order, type Outcome, sharedNow } from './messages.ts'
 
@@ -16,6 +16,8 @@ import { type Order, type Outcome, sharedNow } from './messages.ts'
 export const PER_SECOND = 100
 /** From the end of a fault to the next. */
 export const QUIET_MS = 5_000
+// Behind PgBouncer the question is what cenote does; pg-pool shows what the driver does.
+const NAMES = { pools: CONTENDERS, pooler: CONTENDERS.slice(0, 3), share: SHARING } as const
 // Everything that a pool can still have to do when the load has ended.
 const FINISH_MS = 60_000
 const LEAK_MS = 2_000
@@ -34,13 +36,13 @@ export interface Result {
   readonly endedAt: number
 }
 
-/**
- * Puts every pool through the same faults at the same instants, each in its process and behind a network of its own.
- * `hasPooler`: behind each network is a PgBouncer in transaction mode, which has room for more than a pool may use.
- */
+/** What is compared. `pooler`: behind each network is a PgBouncer in transaction mode, with room for more than a pool may use. */
+export type Setting = 'pools' | 'pooler' | 'share'
+
+/** Puts every pool through the same faults at the same instants, each in its process and behind a network of its own. */
 export async function runChaos(
   faults: readonly Fault[],
-  hasPooler: boolean,
+  setting: Setting,
   say: (line: string) => void,
 ): Promise<Result> {
   const server = await startPostgres({ flags: ['-c', 'max_connections=200'] })
@@ -49,8 +51,8 @@ export async function runChaos(
   let pooler: PrivatePgBouncer | undefined
   let sampler: Sampler | undefined
   try {
-    // Behind PgBouncer the question is what cenote does; pg-pool shows what the driver does.
-    const names = hasPooler ? CONTENDERS.slice(0, 3) : CONTENDERS
+    const names = NAMES[setting]
+    const hasPooler = setting === 'pooler'
     const roles = names.map((_, n) => `pool_${n}`)
     const sql = (text: string) => query(server, text)
     await sql(roles.map((role) => `create role ${role} login password 'cenote'`).join(';'))

@@ -1,7 +1,7 @@
 // One way to send statements: `send` sends one, and resolves with its answer.
-import { createRequire } from 'node:module'
 
 import pg from 'pg'
+import postgres from 'postgres'
 import * as redis from 'redis'
 
 import { Pool } from '../../dist/index.js'
@@ -106,11 +106,6 @@ export const CONTENDERS: Readonly<Record<string, Open>> = {
     }
   },
   'postgres.js': async (address, connections) => {
-    const from = createRequire(process.env['CENOTE_POSTGRES_JS'] ?? import.meta.url)
-    const postgres = from('postgres') as (options: object) => {
-      unsafe(text: string): Promise<unknown>
-      end(): Promise<void>
-    }
     const sql = postgres({ ...address, ...USER, max: connections, fetch_types: false })
     return { send: (isSlow) => sql.unsafe(isSlow ? SLOW : SHORT), close: () => sql.end() }
   },

@@ -115,7 +115,7 @@ export class Pool<C> implements AsyncDisposable {
       const error = this.#problem('acquire', options)
       if (error !== undefined) return Promise.reject(error)
     }
-    return this.#engine.acquire(options, 'any')
+    return this.#engine.checkout.acquire(options, 'any')
   }
 
   /**
@@ -123,7 +123,7 @@ export class Pool<C> implements AsyncDisposable {
    * hook beforeAcquire that returns a promise it returns undefined. Not counted in `statistics.acquires`.
    */
   tryAcquire(): Lease<C> | undefined {
-    return this.#engine.tryAcquire()
+    return this.#engine.checkout.tryAcquire()
   }
 
   /**

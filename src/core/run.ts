@@ -17,7 +17,7 @@ export async function runOn<C, T>(
   options: RunOptions | undefined,
 ): Promise<T> {
   for (let attempt = 0; ; attempt++) {
-    const taken = engine.take(options, attempt > 0 ? 'retry' : 'any')
+    const taken = engine.checkout.take(options, attempt > 0 ? 'retry' : 'any')
     // With an idle connection the function is called synchronously.
     const held = taken instanceof Lease ? taken : await taken
     const mark = markFor(engine)

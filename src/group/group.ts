@@ -82,7 +82,7 @@ export class PoolGroup<C> implements AsyncDisposable {
   acquire(key: string, options?: AcquireOptions): Promise<Lease<C>> {
     const member = this.#enter(key, 'acquire', options)
     if (member instanceof Error) return Promise.reject(member)
-    return this.#roster.entered(member, member.engine.acquire(options, 'any'))
+    return this.#roster.entered(member, member.engine.checkout.acquire(options, 'any'))
   }
 
   /** Acquires an idle connection of the key synchronously, or returns undefined. Never creates a key. */
@@ -90,7 +90,7 @@ export class PoolGroup<C> implements AsyncDisposable {
     this.#checkKey(key)
     const member = this.#roster.get(key)
     if (member === undefined || this.#roster.refusal(member) !== undefined) return undefined
-    const lease = member.engine.tryAcquire()
+    const lease = member.engine.checkout.tryAcquire()
     if (lease !== undefined) this.#roster.activate(member)
     return lease
   }

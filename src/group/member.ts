@@ -179,7 +179,7 @@ export class Member<C> implements Places, Tenant<C> {
     const settled = outcome.ok ? this.#checked(outcome.value) : outcome
     if (settled.ok) {
       this.#manager.use(settled.value)
-      this.engine.managerChanged()
+      this.engine.returns.managerChanged()
       this.engine.refill()
     } else this.engine.loadFailed(settled.error)
     for (const resolve of load.waiters) resolve(settled)

@@ -128,7 +128,7 @@ export class Opening<C> {
     this.waiting++
     let lease: Lease<C>
     try {
-      lease = await this.#pool.acquire({ signal }, need)
+      lease = await this.#pool.checkout.acquire({ signal }, need)
     } finally {
       this.waiting--
       this.#opened.waited()

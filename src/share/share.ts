@@ -211,7 +211,7 @@ export class Share<V = unknown> implements AsyncDisposable, InsightSource {
   }
 
   #once<T>(work: SharedWork<V, T>, options: AcquireOptions | undefined, losses: number): Promise<T> {
-    const taken = this.#engine.take(options, 'any')
+    const taken = this.#engine.checkout.take(options, 'any')
     if (taken instanceof Lease) return this.#seat(taken, work, options, losses, undefined)
     const startedAt = this.#engine.calls.clock.now()
     return taken.then(

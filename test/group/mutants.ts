@@ -134,8 +134,8 @@ export const GROUP_MUTANTS: readonly Mutant[] = [
     name: 'G12: callers of a failed load wait on',
     seenIn,
     file: 'core/engine.ts',
-    from: '      this.queue.rejectBeyond(0, () => this.reports.connect(error, details))\n    })\n  }\n\n  state()',
-    to: '      void details\n    })\n  }\n\n  state()',
+    from: '      const details = this.reports.details(error)\n      this.queue.rejectBeyond(0,',
+    to: '      const details = this.reports.details(error)\n      this.queue.rejectBeyond(this.queue.size,',
   },
   {
     name: 'statistics of forgotten keys are lost',

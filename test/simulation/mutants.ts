@@ -13,9 +13,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a newcomer takes an idle connection before those who wait',
     seenIn: 'bb8 (barging, Jain index 0.25)',
-    file: 'engine.ts',
-    from: 'while (this.queue.size === 0 && this.#mayHandOut) {\n      const slot = slots.peekIdle(options.queueStrategy)\n      if (slot === undefined) break',
-    to: 'while (this.#mayHandOut) {\n      const slot = slots.peekIdle(options.queueStrategy)\n      if (slot === undefined) break',
+    file: 'checkout.ts',
+    from: 'while (this.#queue.size === 0 && this.#mayHandOut) {\n      const slot = slots.peekIdle(this.#options.queueStrategy)\n      if (slot === undefined) break',
+    to: 'while (this.#mayHandOut) {\n      const slot = slots.peekIdle(this.#options.queueStrategy)\n      if (slot === undefined) break',
   },
   {
     name: 'the queue is a stack',
@@ -83,9 +83,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'nobody is woken after a connection was detached',
     seenIn: 'pg-pool (a removed client frees no slot)',
-    file: 'engine.ts',
-    from: 'this.slots.detach(slot)',
-    to: 'queueMicrotask(() => this.slots.detach(slot))',
+    file: 'returns.ts',
+    from: 'this.#slots.detach(slot)',
+    to: 'queueMicrotask(() => this.#slots.detach(slot))',
   },
   {
     name: 'a slot is free before its connection is closed',
@@ -118,9 +118,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'minIdle is not kept while connections are handed out',
     seenIn: 'this pool, found by the simulation',
-    file: 'engine.ts',
-    from: 'if (hasClosed || slots.idle < slots.limits.minIdle) this.#settle()',
-    to: 'if (hasClosed) this.#settle()',
+    file: 'checkout.ts',
+    from: 'if (hasClosed || slots.idle < slots.limits.minIdle) this.#engine.settle()',
+    to: 'if (hasClosed) this.#engine.settle()',
   },
   {
     name: 'a caller that gives up stays in the queue',
@@ -195,7 +195,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a connection that broke while it was reset is handed on',
     seenIn: 'this pool, found by the simulation',
-    file: 'engine.ts',
+    file: 'returns.ts',
     from: "const reason = passed ? this.#fitness.closeReasonFor(slot, slot.lastUsedAt) : 'hook'",
     to: "const reason = passed ? undefined : 'hook'",
   },
@@ -258,9 +258,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a destroyed connection is closed twice',
     seenIn: 'generic-pool, mysql2 (destroy after release)',
-    file: 'engine.ts',
-    from: "this.#closer.close(slot, this.closed ? 'poolClosed' : 'destroyed')",
-    to: "this.#closer.close(slot, this.closed ? 'poolClosed' : 'destroyed')\n      void this.manager.close(slot.connection)",
+    file: 'returns.ts',
+    from: "this.#closer.close(slot, this.#engine.closed ? 'poolClosed' : 'destroyed')",
+    to: "this.#closer.close(slot, this.#engine.closed ? 'poolClosed' : 'destroyed')\n      void this.#engine.manager.close(slot.connection)",
   },
   {
     name: 'a call made while commands wait overtakes them',

@@ -1,54 +1,17 @@
 import type { Clock } from '../contract/clock.ts'
-import {
-  type AcquirePhase,
-  AcquireTimeoutError,
-  OverloadedError,
-  type PoolError,
-  type PoolErrorDetails,
-  QueueFullError,
-} from '../contract/errors.ts'
-import { nestedAdvice } from '../contract/messages.ts'
-import type { AcquireOptions, ResolvedPoolOptions } from '../contract/options.ts'
+import { OverloadedError, type PoolError, QueueFullError } from '../contract/errors.ts'
+import type { AcquireOptions } from '../contract/options.ts'
 import { AbortWatchers } from '../runtime/abort-watchers.ts'
 import { Alarm } from '../runtime/alarm.ts'
 import type { Mark } from '../runtime/async-marks.ts'
 import { Histogram } from '../runtime/histogram.ts'
-import type { Mailbox } from '../runtime/mailbox.ts'
-import type { Events } from '../telemetry/events.ts'
+import { Expiry } from './expiry.ts'
 import type { Lease } from './lease.ts'
 import { Overload } from './overload.ts'
 import type { PlainLine } from './plain-line.ts'
+import type { QueueSource } from './queue-source.ts'
 import { Waiter } from './waiter.ts'
 import { Waiters } from './waiters.ts'
-
-// This many timeouts together; then their callers handle their errors, because the first should not wait for the last.
-const TIMEOUT_BATCH = 256
-// A deadline that is noticed later than this gives the event loop one turn to read what has arrived.
-const STALL_MS = 20
-
-/** What is on its way to the head of the queue. */
-export interface Supply {
-  readonly inCheck: number
-  readonly inHook: number
-  readonly connecting: number
-  /** Connections that holders have, of this pool or of the group that it is part of. */
-  readonly leased: number
-  readonly of: 'pool' | 'group'
-}
-
-/** What the queue needs of its pool for errors. */
-export interface QueueSource {
-  readonly options: ResolvedPoolOptions<never>
-  readonly turns: Mailbox
-  readonly events: Events
-  readonly clock: Clock
-  /** Records the waits of all pools of a group. */
-  readonly allWaits?: Histogram | undefined
-  /** The last connect error, or the last error of a check that failed since this time. */
-  lastError(since: number): unknown
-  details(cause?: unknown): PoolErrorDetails
-  supply(): Supply
-}
 
 /** The callers that wait, their deadlines and signals, and how each acquire ended. Only transitions call it. */
 export class Queue<C> {
@@ -63,11 +26,9 @@ export class Queue<C> {
   readonly #waiters: Waiters<C>
   readonly #line: PlainLine<C>
   readonly #watchers: AbortWatchers<Waiter<C>>
-  // Keeps the process alive while a caller waits, also without a deadline.
-  readonly #deadline: Alarm
+  readonly #expiry: Expiry<C>
   readonly #overload: Overload | undefined
   readonly #stallCheck: Alarm
-  #wasGraced = false
   // The resolve function of its promise, because the head of the plain callers is one object for all of them.
   #headAtStallCheck: Waiter<C>['resolve'] | undefined = undefined
   // Shared executor: avoids one allocation per waiting caller.
@@ -93,7 +54,7 @@ export class Queue<C> {
     this.#waiters = new Waiters(options.acquireTimeoutMs)
     this.#line = this.#waiters.plain
     this.#watchers = new AbortWatchers((waiter, reason) => turns.run(() => this.#abort(waiter, reason)))
-    this.#deadline = new Alarm(clock, true, (lateMs) => turns.run(() => this.#expire(lateMs)))
+    this.#expiry = new Expiry(source, this.#waiters, this.counts, (waiter) => this.#leave(waiter))
     const overload = options.overload && new Overload(options.overload, clock.now())
     this.#overload = overload
     this.#stallCheck = new Alarm(clock, false, () => overload && turns.run(() => this.#checkStall(overload)))
@@ -160,7 +121,7 @@ export class Queue<C> {
       else waiter.watch = this.#watchers.watch(signal, waiter)
     }
     if (this.#waiters.size === 0) return
-    this.#deadline.setBy(waiter?.deadline ?? this.#joinedAt + this.#source.options.acquireTimeoutMs)
+    this.#expiry.setBy(waiter?.deadline ?? this.#joinedAt + this.#source.options.acquireTimeoutMs)
     const overload = this.#overload
     if (overload !== undefined && !this.#stallCheck.isSet) this.#armStallCheck(this.#clock.now(), overload)
   }
@@ -185,9 +146,7 @@ export class Queue<C> {
 
   /** Waiting callers that hold a connection of this pool themselves, each holder counted once. */
   get nested(): number {
-    const holders = new Set<Mark>()
-    for (const { mark } of this.#waiters.inOrder()) if (mark?.holds === true) holders.add(mark)
-    return holders.size
+    return this.#expiry.nested
   }
 
   /** The caller to serve now; sheds those that overload control gives up. */
@@ -234,7 +193,7 @@ export class Queue<C> {
       this.counts.waited++
       this.waits.record(waitedMs)
     }
-    if (line.size === 0) this.#deadline.clear()
+    if (line.size === 0) this.#expiry.clear()
     return resolve
   }
 
@@ -282,7 +241,7 @@ export class Queue<C> {
 
   /** Leaves no timer behind. */
   stop(): void {
-    this.#deadline.stop()
+    this.#expiry.stop()
     this.#stallCheck.stop()
   }
 
@@ -302,83 +261,8 @@ export class Queue<C> {
   }
 
   #emptied(): void {
-    this.#deadline.clear()
+    this.#expiry.clear()
     this.#overload?.drained()
-  }
-
-  #expire(lateMs: number): void {
-    if (this.#waiters.size === 0) return
-    const now = this.#clock.now()
-    if (lateMs > STALL_MS && !this.#wasGraced) {
-      this.#wasGraced = true
-      this.#deadline.set(now + 1)
-      return
-    }
-    const expired = this.#expireBatch(now)
-    const soonest = this.#waiters.soonest()
-    if (soonest === undefined) return
-    this.#wasGraced = false
-    if (expired === TIMEOUT_BATCH && soonest.deadline <= now) {
-      this.#wasGraced = true
-      queueMicrotask(() => this.#source.turns.run(() => this.#expire(0)))
-    } else this.#deadline.set(soonest.deadline)
-  }
-
-  #expireBatch(now: number): number {
-    const { events } = this.#source
-    let details: PoolErrorDetails | undefined
-    let last: AcquireTimeoutError | undefined
-    let expired = 0
-    for (; expired < TIMEOUT_BATCH; expired++) {
-      const waiter = this.#waiters.soonest()
-      if (waiter === undefined || waiter.deadline > now) break
-      details ??= this.#source.details(this.#source.lastError(waiter.queuedAt))
-      const phase = this.#phaseOf(waiter)
-      const waitMs = now - waiter.queuedAt
-      this.counts.timedOut++
-      // One text for all that are alike: it would be most of what each error keeps in memory.
-      const text = last?.phase === phase && last.timeoutMs === waiter.timeoutMs ? last.message : undefined
-      last = this.#timeout(phase, waiter.timeoutMs, details, text)
-      waiter.reject(last)
-      this.#leave(waiter)
-      events.timedOut(phase, waitMs)
-    }
-    return expired
-  }
-
-  // Without a stack, which would be the timer's and costs more than all the rest. No user code runs in between.
-  #timeout(
-    phase: AcquirePhase,
-    timeoutMs: number,
-    details: PoolErrorDetails,
-    text: string | undefined,
-  ): AcquireTimeoutError {
-    const { stackTraceLimit } = Error
-    Error.stackTraceLimit = 0
-    try {
-      const error = new AcquireTimeoutError(phase, timeoutMs, details, text)
-      if (text !== undefined) return error
-      const nested = this.nested
-      if (nested > 0)
-        error.message = `acquire timed out after ${timeoutMs} ms in the queue of pool '${details.pool}'. ${this.#nestedAdvice(nested)}`
-      return error
-    } finally {
-      Error.stackTraceLimit = stackTraceLimit
-    }
-  }
-
-  #nestedAdvice(nested: number): string {
-    const { leased, of } = this.#source.supply()
-    return nestedAdvice(nested, leased, of)
-  }
-
-  // What the caller waits for, by its rank: the first have a check to come, those behind them a connect, the rest a return.
-  #phaseOf(waiter: Waiter<C>): AcquirePhase {
-    const { inCheck, inHook, connecting } = this.#source.supply()
-    const rank = this.#waiters.rankOf(waiter, inHook + inCheck + connecting)
-    if (rank < inHook) return 'hook'
-    if (rank < inHook + inCheck) return 'check'
-    return rank < inHook + inCheck + connecting ? 'connect' : 'queue'
   }
 
   #ranMs(waiter: Waiter<C>, now: number, overload: Overload): number {
