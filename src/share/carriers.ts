@@ -98,7 +98,7 @@ export class Carriers<C> implements Capacity, Opened<C> {
   }
 
   get isAwaited(): boolean {
-    return this.#opening.isWanted || this.#isQueued()
+    return this.#isQueued()
   }
 
   get isPipelining(): boolean {
