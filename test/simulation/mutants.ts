@@ -146,8 +146,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the timer of deadlines is not set again when the first caller has timed out',
     seenIn: 'tarn (a timer a caller, lost on requeue)',
-    file: 'callers/queue.ts',
-    from: '} else this.#deadline.set(soonest.deadline)',
+    file: 'callers/expiry.ts',
+    from: '} else this.#alarm.set(soonest.deadline)',
     to: '}',
   },
   {
