@@ -1,4 +1,4 @@
-// Brings the table of docs/mutation.md up to date from the last report of `npm run mutation`.
+// Updates the table of docs/mutation.md from the last report of `npm run mutation`.
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 

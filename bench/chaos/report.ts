@@ -30,7 +30,7 @@ export function tableOf(table: ReadonlyMap<ContenderName, Columns>): string {
   ].join('\n')
 }
 
-/** After each fault, how long until full service (the median of its repeats), in Markdown. */
+/** The time to full service after each fault (the median of its repeats), in Markdown. */
 export function recoveryTableOf({ table, faults }: Result): string {
   const names = [...new Set(faults.map(({ name }) => name))]
   const middle = (columns: Columns, fault: string): number =>

@@ -9,14 +9,14 @@ import type { Mode } from './messages.ts'
 import { broken, drawing, notMeasured, tableOf, verdict } from './report.ts'
 import { type Result, runFleet } from './run.ts'
 
-const HELP = `Twelve processes, one PostgreSQL with max_connections 40, a load that shifts, and faults: they share one budget.
+const HELP = `Run twelve processes that share one budget of connections, with a load that shifts and faults, on a PostgreSQL with max_connections 40.
 
   npm run fleet -- [options]
 
-  --seconds N    how long (20 to 3600; default 150)
-  --seed N       of the load (0 to 4294967295; default: by chance, printed)
-  --store NAME   where the roster is: redis (a redis-server of our own) or postgres (default: redis if it is installed)
-  --compare      the same load with fixed pools and with PgBouncer too, and bring docs/fleet.md up to date
+  --seconds N    duration in seconds (20 to 3600; default 150)
+  --seed N       seed of the load (0 to 4294967295; default: random, printed)
+  --store NAME   store of the roster: redis (a private redis-server) or postgres (default: redis if it is installed)
+  --compare      repeat the load with fixed pools and with PgBouncer, and update docs/fleet.md
   --json         print one JSON document and nothing else
   --help         print this
 

@@ -4,22 +4,26 @@ import { join } from 'node:path'
 import { choices, flag, runProgram, text, type Values, whole } from '../../src/cli/arguments.ts'
 import { CONTENDERS, type ContenderName } from './contenders.ts'
 import { LOADS, type LoadName } from './loads.ts'
-import { type Result, run, Server } from './run.ts'
+import { type FleetResult, runFleet } from './fleet-run.ts'
+import { type Result, run } from './run.ts'
+import { Server } from './server.ts'
 
 const SERVER = 'postgres://postgres@127.0.0.1:5432/test'
-const HELP = `Compares a group with hand-written pools by key: PostgreSQL with 200 roles, a limit of 20 connections, statements of 5 ms.
+const HELP = `Compare a group with hand-written pools by key, on a PostgreSQL with 200 roles, a limit of 20 connections and statements of 5 ms.
 
   npm run bench -- group [options]
 
   --url URL      a PostgreSQL superuser (default: ${SERVER}); 200 roles are created and dropped
   --seconds N    time for each contender and load (1 to 60; default 5)
-  --load NAME    only this load; may be given more than once (${Object.keys(LOADS).join(', ')})
+  --load NAME    only this load; may be repeated (${Object.keys(LOADS).join(', ')})
+  --processes N  only the group, in N processes (2 to 8) that share the limit (cenote/fleet)
   --json         print one JSON document and nothing else
   --help         print this`
 
 const OPTIONS = {
   url: text,
   seconds: whole(1, 60, 5),
+  processes: whole(2, 8),
   load: choices(Object.keys(LOADS) as LoadName[]),
   json: flag,
 }
@@ -28,12 +32,18 @@ async function compareGroups({
   url = SERVER,
   seconds,
   load: loads,
+  processes,
   json,
 }: Values<typeof OPTIONS>): Promise<number> {
   const server = new Server(url)
   await server.open()
   const results: Result[] = []
   try {
+    if (processes !== undefined) {
+      const result = await runFleet(server, processes, seconds)
+      console.log(json ? JSON.stringify(result, undefined, 2) : summaryOf(result))
+      return result.mostBackends > result.budget || result.errors.length + result.hanging > 0 ? 1 : 0
+    }
     for (const load of loads)
       for (const contender of Object.keys(CONTENDERS) as ContenderName[]) {
         if (!json) process.stderr.write(`\r${load}: ${contender}`.padEnd(70))
@@ -56,6 +66,13 @@ async function compareGroups({
     )
   }
   return 0
+}
+
+function summaryOf(result: FleetResult): string {
+  const { processes, budget, perSecond, p50, p99, mostBackends, largestShare, errors, hanging } = result
+  const served = `${perSecond.toFixed(0)} requests/s, p50 / p99 ${p50.toFixed(0)} / ${p99.toFixed(0)} ms`
+  const limits = `at most ${mostBackends} backends (budget ${budget}), largest share of one process ${largestShare}`
+  return `${processes} processes: ${served}; ${limits}; ${errors.length} errors, ${hanging} hanging`
 }
 
 function tableOf(results: readonly Result[]): string {

@@ -1,14 +1,12 @@
 import { createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import pg from 'pg'
-
 import { Histogram } from '../../src/core/runtime/histogram.ts'
 import { Random } from '../../test/simulation/random.ts'
 import { CONTENDERS, type ContenderName } from './contenders.ts'
-import { type Load, LOADS, type LoadName, ROLES } from './loads.ts'
+import { type Load, LOADS, type LoadName } from './loads.ts'
+import type { Server } from './server.ts'
 
-const PREFIX = 'cenote_bench_'
 const STATEMENT = 'select pg_sleep(0.005)'
 // A caller that waits longer hangs.
 const HANG_MS = 15_000
@@ -29,50 +27,6 @@ export interface Result {
   readonly mostBackends: number
   readonly errors: number
   readonly hanging: number
-}
-
-/** The server: creates the roles, and counts their backends. */
-export class Server {
-  readonly #url: string
-  readonly #admin: pg.Client
-
-  constructor(url: string) {
-    this.#url = url
-    this.#admin = new pg.Client(url)
-  }
-
-  async open(): Promise<void> {
-    await this.#admin.connect()
-    await this.#drop()
-    for (let role = 0; role < ROLES; role++)
-      await this.#admin.query(`create role ${PREFIX}${role} login password 'bench'`)
-  }
-
-  async close(): Promise<void> {
-    await this.#drop()
-    await this.#admin.end()
-  }
-
-  urlOf(role: string): string {
-    const url = new URL(this.#url)
-    url.username = `${PREFIX}${role}`
-    url.password = 'bench'
-    return url.href
-  }
-
-  async backends(): Promise<number> {
-    const { rows } = await this.#admin.query<{ count: number }>(
-      `select count(*)::int from pg_stat_activity where usename like '${PREFIX}%'`,
-    )
-    return rows[0]?.count ?? 0
-  }
-
-  async #drop(): Promise<void> {
-    await this.#admin.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity where usename like '${PREFIX}%'`,
-    )
-    for (let role = 0; role < ROLES; role++) await this.#admin.query(`drop role if exists ${PREFIX}${role}`)
-  }
 }
 
 /** Runs one contender under one load. */

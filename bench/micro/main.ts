@@ -16,16 +16,16 @@ const HELP = `Measure the cost of a checkout, compared with a bare array of free
 
   npm run bench -- [options]
 
-  --case NAME    only this case; may be given more than once (${CASE_NAMES.join(', ')})
+  --case NAME    only this case; may be repeated (${CASE_NAMES.join(', ')})
   --pool NAME    only this pool and bare; may be repeated (${POOL_NAMES.join(', ')})
-  --rounds N     each case with each pool in so many processes, in turns (1 to 50; default 3)
+  --rounds N     number of processes for each case and pool (1 to 50; default 3)
   --json         print one JSON document and nothing else
   --help         print this
 
-  npm run bench -- share --help   what many callers on one connection cost
+  npm run bench -- share --help   the cost of many callers on one connection
   npm run bench -- group --help   pools by key, on PostgreSQL
 
-A whole run (no --case, no --pool) brings docs/performance.md up to date.`
+A whole run (no --case, no --pool) updates docs/performance.md.`
 
 const OPTIONS = { case: choices(CASE_NAMES), pool: choices(POOL_NAMES), rounds: whole(1, 50, 3), json: flag }
 

@@ -7,15 +7,15 @@ import { grown, type Sample } from './growth.ts'
 import { memoryLoad, postgresLoad } from './load.ts'
 
 const SAMPLES = 60
-const HELP = `Works pools hard for a long time and looks whether memory, handles or listeners grow.
+const HELP = `Load pools for a long time, and check that memory, handles and listeners do not grow.
 
   npm run soak -- [options]
 
-  --seconds N   how long (15 to 86400; default 3600)
-  --seed N      of what is done (0 to 4294967295; default: by chance, printed)
+  --seconds N   duration in seconds (15 to 86400; default 3600)
+  --seed N      seed of the load (0 to 4294967295; default: random, printed)
   --help        print this
 
-Exits with 1 when anything grew.`
+Exit code 1: something grew.`
 
 process.exitCode = await runProgram(
   { name: 'soak', help: HELP, options: { seconds: whole(15, 86_400, 3_600), seed } },

@@ -2,14 +2,14 @@ import { flag, runProgram, whole } from '../../src/cli/arguments.ts'
 import { planOf } from './plan.ts'
 import { fails, shrink, tell } from './shrink.ts'
 
-const HELP = `Lives whole lives of a pool, each a function of its seed, and looks at every invariant after every step.
+const HELP = `Simulate pool lifetimes, each a function of its seed, and check every invariant after every step.
 
   npm run sim -- [options]
 
-  --seeds N   how many lives (1 to 1000000000; default 10000)
-  --from S    the first seed (default: by chance, printed)
-  --seed S    one life, its story told
-  --brief     do not shrink what is found
+  --seeds N   number of lifetimes (1 to 1000000000; default 10000)
+  --from S    first seed (default: random, printed)
+  --seed S    simulate one lifetime and print its steps
+  --brief     do not shrink a violation
   --help      print this`
 
 const anySeed = whole(0, 2 ** 32 - 1)
