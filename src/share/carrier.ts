@@ -8,6 +8,8 @@ let answers = 0
 export interface Occupant {
   /** The connection is lost, with this error for all its callers. */
   lost(loss: PoolError): void
+  /** Whether the caller still waits for its outcome. */
+  readonly isOpen: boolean
   previous: Occupant | undefined
   next: Occupant | undefined
 }
@@ -24,6 +26,8 @@ export class Carrier<C> {
   lastAnswer = 0
   /** Takes no new seat, and is returned when it is empty. */
   isDraining = false
+  /** Has not answered for long: it is drained, and the share may hold another connection in addition. */
+  isSilent = false
   /** Whether a seat has ended on it. */
   hasServed = false
   /** The error of every seat, once the connection is lost or dirty. */
@@ -75,6 +79,12 @@ export class Carrier<C> {
     if (next !== undefined) next.previous = previous
     seat.previous = undefined
     seat.next = undefined
+  }
+
+  /** Whether any caller still waits for an answer. */
+  get isAwaited(): boolean {
+    for (let seat = this.#first; seat !== undefined; seat = seat.next) if (seat.isOpen) return true
+    return false
   }
 
   /** Notifies every caller that the connection is lost. */

@@ -3,16 +3,14 @@ import { PoolError } from '../core/contract/errors.ts'
 import { textOf } from '../core/contract/messages.ts'
 import type { ShareableConnection } from '../core/contract/share.ts'
 import type { PoolEngine } from '../core/engine.ts'
-import { Alarm } from '../core/runtime/alarm.ts'
 import { Carrier } from './carrier.ts'
 import { type Opened, Opening } from './opening.ts'
+import { type Inspected, Inspection } from './inspection.ts'
 import type { Limits } from './options.ts'
 import type { Capacity } from './places.ts'
 import { Probe } from './probe.ts'
 import type { Yielding } from './yielding.ts'
 
-// How often connections are inspected: an expired one is returned within 1 s.
-const INSPECT_MS = 500
 // Behind a pooler a connection takes no new seat when it has not been empty for so long.
 const POOLED_MS = 20
 // What is assumed of a connection whose limit is known only when it is open.
@@ -29,7 +27,7 @@ interface Counting {
 }
 
 /** The connections that a share holds: opens, drains and returns them, and chooses the one for each seat. */
-export class Carriers<C> implements Capacity, Opened<C> {
+export class Carriers<C> implements Capacity, Opened<C>, Inspected<C> {
   readonly all: Carrier<C>[] = []
   /** Connections that were lost or dirty. */
   losses = 0
@@ -41,12 +39,11 @@ export class Carriers<C> implements Capacity, Opened<C> {
 
   readonly #pool: PoolEngine<C>
   readonly #places: () => number
-  /** Called for each place that is given to a caller. */
   readonly granted: () => void
   readonly #grown: () => void
   readonly #probe: Probe<C>
   readonly #opening: Opening<C>
-  readonly #inspection: Alarm
+  readonly #inspection: Inspection<C>
   #yielding: Yielding<C> | undefined = undefined
   #isQueued: () => boolean = () => false
   #isLimitKnown: boolean
@@ -71,7 +68,7 @@ export class Carriers<C> implements Capacity, Opened<C> {
       typeof shared.perConnection === 'number' ? shared.perConnection : ASSUMED_SEATS,
     )
     this.#opening = new Opening(pool, limits, this.#probe, this)
-    this.#inspection = new Alarm(pool.calls.clock, false, () => this.#inspect())
+    this.#inspection = new Inspection(pool, this)
   }
 
   /** Gives connections to other callers of the pool below from now on. `isQueued`: whether callers wait for a seat. */
@@ -85,8 +82,14 @@ export class Carriers<C> implements Capacity, Opened<C> {
     return this.#opening.waiting
   }
 
+  /** Connections that count against the limit: a silent one is replaced. */
   get held(): number {
-    return this.all.length
+    return this.all.reduce((sum, { isSilent }) => (isSilent ? sum : sum + 1), 0)
+  }
+
+  /** Seats that are taken on silent connections: no other caller can have them. */
+  get stuck(): number {
+    return this.all.reduce((sum, { isSilent, taken }) => (isSilent ? sum + taken : sum), 0)
   }
 
   get places(): number {
@@ -106,7 +109,7 @@ export class Carriers<C> implements Capacity, Opened<C> {
   }
 
   get capacity(): number {
-    let seats = 0
+    let seats = this.stuck
     for (const carrier of this.all) if (this.#isUsable(carrier)) seats += this.limitOf(carrier)
     return seats
   }
@@ -215,13 +218,13 @@ export class Carriers<C> implements Capacity, Opened<C> {
     return this.#opening.isFinal(error)
   }
 
-  /** Returns empty connections that the places that exist do not need. */
+  /** Returns empty connections that no place needs. */
   trim(): void {
     for (const carrier of this.all.toReversed()) {
       if (carrier.taken > 0 || carrier.isDraining) continue
       const others = this.all.filter((other) => other !== carrier && this.#isUsable(other))
       const seats = others.reduce((sum, other) => sum + Math.min(this.limits.depth, this.limitOf(other)), 0)
-      if (this.#places() <= seats) this.#giveBack(carrier)
+      if (this.#places() - this.stuck <= seats) this.#giveBack(carrier)
     }
   }
 
@@ -304,7 +307,8 @@ export class Carriers<C> implements Capacity, Opened<C> {
     this.all.splice(index, 1)
     Lease.watch(carrier.lease, undefined)
     this.#yielding?.gaveBack(carrier)
-    if (this.all.length === 0) this.#inspection.clear()
+    if (carrier.isSilent) this.#grown()
+    if (this.all.length === 0) this.#inspection.end()
     return true
   }
 
@@ -312,28 +316,26 @@ export class Carriers<C> implements Capacity, Opened<C> {
     this.#yielding?.look()
   }
 
+  silenced(): void {
+    this.#grown()
+  }
+
+  inspected(): void {
+    this.#opening.pump()
+  }
+
   arrived(lease: Lease<C>, losses: number): void {
     const now = this.#pool.calls.clock.now()
     const carrier = new Carrier(lease, this.shared, now, losses, (error) => this.lose(carrier, error))
     Lease.watch(lease, (cause) => this.lose(carrier, cause ?? new Error('the connection was lost')))
     this.all.push(carrier)
-    this.#inspection.setBy(now + INSPECT_MS)
+    this.#inspection.begin(now)
     this.#yielding?.holds(carrier)
     const limit = this.limitOf(carrier)
     if (this.#isLimitKnown) return
     this.#isLimitKnown = true
     this.largest = limit
     this.#grown()
-  }
-
-  #inspect(): void {
-    for (const carrier of [...this.all]) {
-      const reason = Lease.reasonToClose(carrier.lease, undefined)
-      if (reason === 'broken' || reason === 'lost') this.lose(carrier, new Error('the connection broke'))
-      else if (reason !== undefined && !carrier.isDraining) this.drain(carrier)
-    }
-    this.#opening.pump()
-    if (this.all.length > 0) this.#inspection.setBy(this.#pool.calls.clock.now() + INSPECT_MS)
   }
 }
 

@@ -307,7 +307,8 @@ export class Share<V = unknown> implements AsyncDisposable, InsightSource {
 
   #grow(): void {
     if (this.#closing !== undefined) return
-    const maxSize = this.#carriers.limits.connections * this.#carriers.largest
+    const { limits, largest, stuck } = this.#carriers
+    const maxSize = limits.connections * largest + stuck
     if (maxSize !== this.#pool.state().maxSize) void this.#pool.resize({ maxSize }).catch(() => {})
   }
 }

@@ -16,7 +16,7 @@ export interface Drainable<C> {
 }
 
 interface Held {
-  readonly carrier: { readonly isDraining: boolean }
+  readonly carrier: { readonly isDraining: boolean; readonly isSilent: boolean }
   drain(): void
 }
 
@@ -96,7 +96,8 @@ export class Yielding<C> {
     for (const carrier of [...this.#carriers.all]) this.#giveIfEmpty(carrier)
     if (!this.isAsked || !this.#holdEverything) return
     const held = [...this.#held]
-    const draining = held.filter(({ carrier }) => carrier.isDraining).length
+    // A silent connection may never become empty.
+    const draining = held.filter(({ carrier }) => carrier.isDraining && !carrier.isSilent).length
     if (draining < this.#asking) held.find(({ carrier }) => !carrier.isDraining)?.drain()
     if (this.isAsked) this.#patience.set(this.#pool.calls.clock.now() + PATIENCE_MS)
   }

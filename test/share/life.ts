@@ -55,6 +55,8 @@ export class Life {
       clock: this.#clock,
       acquireTimeoutMs: 500,
       maxLifetimeMs: random() < 0.3 ? 300 : Infinity,
+      // Below that of the inspection: a connection that answers nothing between two of them is silent.
+      validationTimeoutMs: random() < 0.3 ? 100 : 5_000,
       onError: () => {},
     })
     this.#db = share<ScriptedConnection, View>(this.#pool, {
@@ -83,7 +85,7 @@ export class Life {
       this.#leases.splice(Math.floor(this.#random() * this.#leases.length), 1)[0]?.release()
     else if (choice < 0.89) this.#pool.clear()
     else if (choice < 0.91) this.#manager.connects.push('fail')
-    else void this.#clock.advance(Math.floor(this.#random() * 40))
+    else void this.#clock.advance(Math.floor(this.#random() * (this.#random() < 0.1 ? 700 : 40)))
   }
 
   #run(): void {

@@ -589,3 +589,87 @@ test('S5: a caller that has its answers may go on after a loss, and learns of it
   await expect(more).rejects.toMatchObject({ code: 'CONNECTION_LOST', cause })
   expect(manager.log).toEqual(['1 a', '1 b'])
 })
+
+test('a silent connection gets no new caller and is replaced; it is used to its end if it answers after all', async () => {
+  const { db, pool, manager, clock, errors } = make({ connections: 1 }, new SharedManager(2), { maxSize: 3 })
+  const slow = [db.run((view) => view.query('a')), db.run((view) => view.query('b'))]
+  await settle()
+  await clock.advance(4_000)
+  const waiting = db.run((view) => view.query('c'))
+  await clock.advance(3_000)
+  // All seats of the only connection were taken: a second one was opened in addition.
+  expect(manager.log).toEqual(['1 a', '1 b', '2 c'])
+  expect(errors.map(String)).toEqual([
+    "Error: a connection of share 'orders/share' has not answered for 5000 ms",
+  ])
+  manager.answer('c')
+  expect(await waiting).toBe('c')
+  manager.answer('a', 'b')
+  expect(await Promise.all(slow)).toEqual(['a', 'b'])
+  await clock.advance(1)
+  expect(db.state()).toMatchObject({ connections: 1, statistics: { lost: 0 } })
+  expect(pool.state().statistics.closed.lost).toBe(0)
+  await db.close()
+  await pool.close()
+})
+
+test('a silent connection is closed when no caller waits for it any longer', async () => {
+  const { db, pool, manager, clock } = make({ connections: 1 }, new SharedManager(2), { maxSize: 3 })
+  const controller = new AbortController()
+  const gone = db.run((view) => view.query('a'), { signal: controller.signal })
+  await settle()
+  controller.abort(new Error('enough'))
+  await expect(gone).rejects.toThrow('enough')
+  await clock.advance(4_000)
+  expect(db.state()).toMatchObject({ connections: 1, taken: 1 })
+  await clock.advance(3_000)
+  expect(db.state()).toMatchObject({ connections: 0, taken: 0, statistics: { lost: 1 } })
+  expect(manager.open).toBe(0)
+  await db.close()
+  await pool.close()
+})
+
+test('connections that are half-open forever wedge neither the share nor an exclusive caller', async () => {
+  const { db, pool, manager, clock } = make({ connections: 2 }, new SharedManager(2), { maxSize: 4 })
+  const stuck = ['a', 'b', 'c', 'd'].map((text) => db.run((view) => view.query(text)))
+  await settle()
+  const served = ['e', 'f', 'g', 'h'].map((text) => db.run((view) => view.query(text)))
+  await clock.advance(6_500)
+  expect(manager.log.slice(4).map((line) => line.split(' ')[1])).toEqual(['e', 'f', 'g', 'h'])
+  const exclusive = pool.acquire()
+  await clock.advance(30)
+  manager.answer('e', 'f', 'g', 'h')
+  await Promise.all(served)
+  ;(await exclusive).release()
+  const later = db.run((view) => view.query('i'))
+  await settle()
+  manager.answer('i')
+  expect(await later).toBe('i')
+  const settled = Promise.allSettled(stuck)
+  const closing = db.close({ timeoutMs: 100 })
+  await clock.advance(200)
+  await closing
+  expect((await settled).map(({ status }) => status)).toEqual([
+    'rejected',
+    'rejected',
+    'rejected',
+    'rejected',
+  ])
+  await pool.close()
+})
+
+test('a slow statement that answers within the limit is not silent, however long others wait', async () => {
+  const { db, pool, manager, clock, errors } = make({ connections: 1 }, new SharedManager(4), { maxSize: 2 })
+  const runs = ['a', 'b', 'c'].map((text) => db.run((view) => view.query(text)))
+  await settle()
+  for (const text of ['a', 'b', 'c']) {
+    await clock.advance(4_400)
+    manager.answer(text)
+    await settle()
+  }
+  await Promise.all(runs)
+  expect(errors).toEqual([])
+  expect(manager.connections).toHaveLength(1)
+  await db.close()
+  await pool.close()
+})
