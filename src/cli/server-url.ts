@@ -17,7 +17,7 @@ export function engineOf(url: string): 'postgres' | 'mysql' {
   const protocol = URL.canParse(url) ? new URL(url).protocol : ''
   if (protocol === 'postgres:' || protocol === 'postgresql:') return 'postgres'
   if (protocol === 'mysql:' || protocol === 'mariadb:') return 'mysql'
-  // Not the URL itself: it may hold a password.
+  // The URL itself is not repeated: it may hold a password.
   throw new UsageError('the URL must begin with postgres://, mysql:// or mariadb://')
 }
 

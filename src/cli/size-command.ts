@@ -55,9 +55,9 @@ const STATEMENT_MS = 10_000
 // A statement below this time is timed so often before the load.
 const LIGHT_MS = 50
 const LIGHT_RUNS = 21
-// Of a statement with the start and the end of its transaction.
+// Round trips of a statement with the start and the end of its transaction.
 const ROUND_TRIPS = 3
-// For the connect and one run of each statement, before any load.
+// Limit of the connect and the trial of each statement, before any load.
 const TRIAL_MS = 15_000
 
 const NEEDS_MARIADB = ' It needs the driver mariadb (cenote/mariadb).'
@@ -214,7 +214,7 @@ interface Trial {
   readonly workMs: number
 }
 
-// Before any load: a statement that is wrong, or writes, is reported with its text.
+// Runs before any load: a statement that is wrong, or writes, is reported with its text.
 async function tryEach(
   manager: Subject['manager'],
   ask: Subject['ask'],
@@ -248,7 +248,7 @@ async function tryEach(
   }
 }
 
-// How often each size and number of callers can be tried, so that a try is long enough for two statements.
+// Returns how often each size and number of callers can be tried, with time for two statements in each try.
 function roundsFor(seconds: number, sizes: number, callers: number, statementMs: number): number {
   const neededMs = (2 * statementMs * Math.max(sizes / BY_SIZE, callers / (1 - BY_SIZE))) / MEASURED
   const rounds = Math.floor((seconds * 1_000) / neededMs)
@@ -258,7 +258,7 @@ function roundsFor(seconds: number, sizes: number, callers: number, statementMs:
   )
 }
 
-// Before the run: a path that cannot be written must not cost its results.
+// Runs before the load: a path that cannot be written must not cost the results.
 async function mustBeWritable(path: string): Promise<void> {
   await open(path, 'a').then(
     (file) => file.close(),

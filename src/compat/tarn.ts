@@ -122,7 +122,7 @@ export class Pool<R> {
         throw error
       },
     )
-    // A caller that only aborts need not listen.
+    // A caller that only aborts does not await the promise.
     pending.promise.catch(() => {})
     return pending
   }

@@ -153,7 +153,7 @@ export class Checkout<C> {
     }
   }
 
-  // The running transition ends first. The caller's mark is its own, not that of the code that ends the transition.
+  // The running transition ends first. The caller keeps its own mark, not that of the code that ends the transition.
   #acquireLater(options: AcquireOptions | undefined, need: Need, mark: Mark | undefined): Promise<Lease<C>> {
     return new Promise((resolve, reject) => {
       this.#turns.later(() => void this.#acquireNow(options, need, mark).then(resolve, reject))
@@ -206,7 +206,7 @@ export class Checkout<C> {
     )
   }
 
-  // The next step of an idle connection towards the head waiter, in the promised order.
+  // Runs the next step of an idle connection towards the head waiter, in the promised order.
   #dispatch(slot: Slot<C>): void {
     const { number } = this.#turns
     const now = this.#clock.now()
@@ -234,7 +234,7 @@ export class Checkout<C> {
     this.#race.setBy(now + Math.min(SILENT_MS, Math.max(1, leftMs / 4)))
   }
 
-  // No caller counts any longer on a check that has been silent: a new connection races it.
+  // Callers no longer rely on a check that has been silent: a new connection races it.
   #doubtSilent(): void {
     const silent = this.#slots.in(SlotState.checking)
     for (const slot of silent) this.#slots.doubt(slot)

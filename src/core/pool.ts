@@ -63,7 +63,7 @@ export class Pool<C> implements AsyncDisposable {
     this.#forget = register(this, name)
     warnOfMany(name)
     keepEngine(this, this.#engine)
-    // On the instance: a statement that touches the class would keep all of it in every bundle.
+    // Defined on the instance: a statement that touches the class would keep the class in every bundle.
     Object.defineProperty(this, INSPECT, {
       value: () => `Pool '${this.options.name}' (${occupancy(this.state())})`,
     })

@@ -7,7 +7,7 @@ import type { Mark } from './runtime/async-marks.ts'
 export type Work<C, T> = (connection: C, context: RunContext) => T | PromiseLike<T>
 
 const NO_SIGNAL: RunContext = Object.freeze({ signal: undefined })
-// So many runs of a new pool are marked in any case: a function that acquires within its run is found early.
+// This number of first runs is always marked: a function that acquires within its run is found early.
 const FIRST_RUNS = 64
 
 /** Runs the function with a connection, and again after a broken one, as `retries` allows. */

@@ -66,7 +66,7 @@ export class Turns implements Mailbox {
       const isCommand = this.#next < this.#commands.length
       const next = isCommand ? this.#commands[this.#next++] : this.#effects[effect++]
       if (next === undefined) break
-      // What a command of the user is called with (tracing, the manager) must not overtake the command itself.
+      // Calls that a command makes (tracing, the manager) must not overtake the command.
       this.isBusy = isCommand
       try {
         next()

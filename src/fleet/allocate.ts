@@ -69,7 +69,7 @@ function fill(budget: number, ranges: readonly Range[]): number[] {
   const totalAt = (level: number): number => ranges.reduce((total, range) => total + at(level, range), 0)
   let below = 0
   let above = Math.max(...ranges.map(({ weight, low }) => (low + budget + 1) / weight))
-  // Until the two are so close that no member rises by more than one connection between them.
+  // Continues until no member rises by more than one connection between the two levels.
   while (above - below > above * 1e-12) {
     const middle = (below + above) / 2
     const total = totalAt(middle)

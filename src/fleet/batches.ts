@@ -1,4 +1,4 @@
-// Calls that wait for each other at the server. One more keeps it busy while an answer is under way.
+// Calls that wait for each other at the server. A second call keeps the server busy while an answer is under way.
 const MOST_CALLS = 2
 const MOST_TOGETHER = 100
 // A call that hangs is taken for lost after this time.
@@ -56,7 +56,7 @@ export class Batches<T, R> {
       this.#waiting.delete(key)
       const batch = [...entries].slice(0, MOST_TOGETHER)
       for (const entry of batch) entries.delete(entry)
-      // The rest of it comes after the other keys.
+      // The rest of the list comes after the other keys.
       if (entries.size > 0) this.#waiting.set(key, entries)
       if (batch.length > 0) this.#call(key, batch)
     }

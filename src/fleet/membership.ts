@@ -13,7 +13,7 @@ import { type Beat, PROTOCOL } from './roster.ts'
 // Two beats may fail before a lease is in danger.
 const BEATS_PER_LEASE = 5
 const SAMPLES_PER_BEAT = 5
-// After this part of its lease without an answer a member shrinks to its floor, so that it is done when its lease ends at the store.
+// After this part of its lease without an answer a member shrinks to its floor, so that it has shrunk when its lease ends at the store.
 const USABLE_PART_OF_LEASE = 0.8
 // A lost roster is closed for one lease, the floor of a killed member is free after two, and giving way takes some time.
 const JOIN_LEASES = 3
@@ -48,17 +48,17 @@ export class Membership implements AsyncDisposable {
   readonly #demand: Demand = new Demand()
   readonly #alarm: Alarm
   #members: readonly Claimant[] = []
-  // What the pool may open (its maxSize); what the store keeps for it.
+  // The maxSize of the pool, and the number that the store keeps for it.
   #share: number
   #claim = 0
   #resizes = 0
   #sequence = 0
   #deadline = -Infinity
   #nextBeatAt = 0
-  // Of beats that cannot wait for their time.
+  // Interval of beats that cannot wait for the regular one.
   #soonestBeatAt = 0
   #lastBeatMs = 0
-  // In a large fleet it is what a beat costs most.
+  // In a large fleet this is the largest cost of a beat.
   #lastTarget: { members: readonly Claimant[]; demand: number; claim: number; target: number } | undefined
   #isBeating = false
   #lastBeat: Promise<unknown> = Promise.resolve()
@@ -101,7 +101,7 @@ export class Membership implements AsyncDisposable {
     let failure: unknown
     while (this.#clock.now() < until) {
       failure = await this.#beat()
-      // Floors become free: of members that leave, and of members that died.
+      // Floors of members that leave or died become free.
       if (failure instanceof FleetError && failure.code !== 'FLEET_FLOORS') throw failure
       if (this.#claim >= floor) {
         this.#isJoined = true
@@ -133,7 +133,7 @@ export class Membership implements AsyncDisposable {
     if (this.#isStopped) return
     this.#isStopped = true
     this.#alarm.stop()
-    // One that arrives after the leave would make a member of it again.
+    // A beat that arrives after the leave would add the member again.
     await this.#lastBeat
     const until = this.#clock.now() + this.#options.leaseMs
     if (this.#pool.state().closed) {
@@ -152,7 +152,7 @@ export class Membership implements AsyncDisposable {
   #tick(): void {
     if (this.#isStopped) return
     const now = this.#clock.now()
-    // Before anything else: a process that stood still for longer than its lease has more than it may.
+    // First, because a process that stood still for longer than its lease holds too many connections.
     if (now >= this.#deadline) this.#fallBack()
     const state = this.#pool.state()
     if (state.closed && this.#open() === 0) return void this.leave()
@@ -187,7 +187,7 @@ export class Membership implements AsyncDisposable {
     this.#soonestBeatAt = beganAt + this.#beatMs / 4
     try {
       const beat = this.#prepare()
-      // However the beat ends, it may have been applied: what it returned is gone.
+      // A beat that failed may have been applied: its answer is lost.
       this.#claim = Math.min(this.#claim, Math.max(beat.held, beat.wanted))
       const answer = await this.#bounded((signal) => store.beat(fleet, beat, signal))
       if (answer.refused !== undefined) throw refusal(answer, this.#options)
@@ -215,7 +215,7 @@ export class Membership implements AsyncDisposable {
     try {
       this.#options.onError(error)
     } catch {
-      // Its own failure has nowhere to go.
+      // A failure of onError itself cannot be reported.
     }
   }
 
@@ -229,19 +229,19 @@ export class Membership implements AsyncDisposable {
     return { protocol: PROTOCOL, id: this.id, sequence, budget, leaseMs, floor, weight, demand, held, wanted }
   }
 
-  // Whether there is something to give to one that is short, or to get from one that has too much.
+  // Returns whether this member can return connections to a member that is short, or get some from one with a surplus.
   #canMove(): boolean {
     const others = this.#members.filter(({ id, isAbsent }) => id !== this.id && !isAbsent)
     const demand = this.#demand.upTo(this.#options.budget)
     const need = (each: Claimant): number => Math.max(each.demand, each.floor)
     const isOneShort = others.some((each) => need(each) > each.share)
-    // The other members do not know yet what callers released of a surplus.
+    // The store has no record yet of the surplus that callers released.
     if (this.#claim > this.#held()) return isOneShort
     if (demand > this.#share) return others.some((each) => each.share > need(each))
     return this.#share > Math.max(demand, this.#options.floor) && isOneShort
   }
 
-  // What this member should have, by the last known demand of the others.
+  // The share of this member by the last known demand of the others.
   #target(demand: number): number {
     const { budget, floor } = this.#options
     const own = this.#members.find(({ id }) => id === this.id)
@@ -266,7 +266,7 @@ export class Membership implements AsyncDisposable {
     if (this.#isStopped || share < this.#options.floor) return this.#beatIn(this.#beatMs / 4)
     void this.#resize(Math.min(share, target))
     const isFree = members.reduce((sum, each) => sum + each.share, 0) < this.#options.budget
-    // What is free, or can be returned, does not wait for the next beat.
+    // Free and returnable connections do not wait for the next beat.
     const isSoon = target < share ? this.#held() < share : target > share && isFree
     this.#beatIn(isSoon ? this.#beatMs / 4 : this.#beatMs)
   }

@@ -21,7 +21,7 @@ interface Answers {
   readonly numbers: string | null
 }
 
-// Room for what is added to it for the function.
+// Room for the suffix of the function's name.
 const TABLE = /^[a-z_][a-z0-9_]{0,54}(\.[a-z_][a-z0-9_]{0,54})?$/i
 const TRIES = 5
 // The table, schema or function does not exist.

@@ -113,7 +113,7 @@ export function applyBeat(
     answer: { refused: undefined, share, fits: share <= free, members: claimants(members, now) } as const,
   })
   if (own !== undefined && beat.sequence <= own.sequence) return accept(kept, own.share)
-  // What it holds is a fact, whatever was given. More than that is out of what is free, even if it was given before.
+  // A member counts with what it holds, whatever it was given. More comes from the free part, even if it was given before.
   const share = Math.max(beat.held, Math.min(beat.wanted, free))
   const { sequence, leaseMs, floor, weight, demand } = beat
   const member = { sequence, leaseMs, floor, weight, demand, share, expiresAt: now + leaseMs }
@@ -148,7 +148,7 @@ function closing({ closedUntil, members }: Roster, id: string, now: number): num
   const lastAt = Math.max(...all.map(({ leaseMs }, n) => (ends[n] as number) - leaseMs))
   const isAlone = all.length === 1 && members[id] !== undefined
   const isSilent = !isAlone && (Math.max(...ends) <= now || now - lastAt > longest / 2)
-  // Never longer than a lease, also when the clock was set back.
+  // At most one lease, also when the clock was set back.
   return Math.min(isSilent ? now + longest : closedUntil, now + longest)
 }
 

@@ -42,7 +42,7 @@ export class Allotment<C> {
   /** Each is called when places have been returned and shared out. */
   readonly conditions: Set<() => void> = new Set()
 
-  // Keys with an idle connection and no caller, by a time that is at most that of the last use of their longest idle one.
+  // Keys with an idle connection and no caller, ordered by a lower bound of the last use of their longest idle connection.
   readonly #resting: Heap<Resting<C>> = new Heap(({ at }) => at)
   // Attempts by class of the key.
   readonly #opening = [0, 0, 0, 0]
@@ -83,7 +83,7 @@ export class Allotment<C> {
 
   give(member: Tenant<C>, hasClosed: boolean): void {
     this.taken--
-    // It wants its next place from now on: it had its turn, and keys that wait for their first go before it.
+    // The key has had its turn: it wants its next place from now on, behind keys that wait for their first.
     this.wanting.remove(member)
     if (hasClosed) this.coming--
     this.#wake(member)
@@ -100,7 +100,7 @@ export class Allotment<C> {
       } else {
         const { taken } = member.engine.slots
         const isTurnOver = taken > 1 || now - slot.openedAt >= this.limits.turnMs
-        // It keeps at least as many as the first wanting key would have then.
+        // The key keeps at least as many places as the first wanting key would have then.
         if (isTurnOver && wanting.exceeds(provided, Math.max(1, taken - 1), this.#allowances)) return true
       }
     }
@@ -142,7 +142,7 @@ export class Allotment<C> {
       return
     }
     const { taken } = slots
-    // From the moment in which it got or gave up its last place.
+    // A key has wanted a place since it last got one, or lost one.
     if (member.lacking === 0) member.since = this.nextSequence()
     this.wanting.put(member, lacking, taken, ofClass)
   }
@@ -193,14 +193,14 @@ export class Allotment<C> {
     for (const test of this.conditions) test()
   }
 
-  // The pool of the first key takes the place itself, as it would open now.
+  // The pool of the first key takes the place itself when it opens.
   #grant(): void {
     while (this.taken < this.limits.total) {
       const first = this.wanting.first(this.#allowances)
       if (first === undefined) return
       const { taken } = this
       first.engine.refill()
-      // It is in the middle of a transition, at whose end it takes its place.
+      // A pool in a transition takes its place at the end of the transition.
       if (this.taken === taken && this.wanting.first(this.#allowances) === first) return
     }
   }
@@ -213,7 +213,7 @@ export class Allotment<C> {
       if (victim === undefined) return
       const { coming } = this
       victim.engine.evictIdle()
-      // It is in the middle of a transition, at whose end it is looked at again.
+      // A pool in a transition is examined again at the end of the transition.
       if (this.coming === coming) return
     }
   }

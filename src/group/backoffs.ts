@@ -12,7 +12,7 @@ interface FreshError {
  */
 export class Backoffs<C> {
   readonly #clock: Clock
-  // As long as a schedule would go on after its last failure.
+  // A record is kept for as long as a schedule continues after its last failure.
   readonly #keepMs: number
   readonly #freshMs: number
   readonly #records = new Map<string, RetryRecord>()

@@ -72,7 +72,7 @@ export class GroupClock implements Clock {
     if (timer.isRef) this.#refs--
   }
 
-  // Armed for the first timer, or earlier: one that rings too early is armed again.
+  // The alarm is set for the first timer, or earlier: after an early ring it is set again.
   #arm(): void {
     const first = this.#timers.first()
     if (first === undefined) return this.#disarm()

@@ -204,7 +204,7 @@ export class PoolGroup<C> implements AsyncDisposable {
     return result
   }
 
-  // The key's member, or the error that its caller gets.
+  // Returns the key's member, or the error for its caller.
   #enter(key: string, call: Call, options: unknown, isCounted = true) {
     try {
       this.#checkKey(key)

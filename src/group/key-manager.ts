@@ -57,7 +57,7 @@ export class KeyManager<C> {
 
   hasBroken(connection: C, error?: unknown): boolean {
     const { current } = this
-    // Twice for each checkout.
+    // Called twice for each checkout.
     const manager = this.#owners === undefined && current !== undefined ? current : this.#of(connection)
     return manager.hasBroken(connection, error)
   }

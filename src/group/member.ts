@@ -173,7 +173,7 @@ export class Member<C> implements Places, Tenant<C> {
   }
 
   #settle(load: Load<C>, outcome: Outcome<ConnectionManager<C>>): void {
-    // Whatever an old load brings is not used.
+    // The result of an old load is not used.
     if (this.#load !== load) return
     this.#load = undefined
     const settled = outcome.ok ? this.#checked(outcome.value) : outcome

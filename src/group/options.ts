@@ -75,7 +75,7 @@ const CALLS = {
   resize: { total: RULES.total, perKey: RULES.perKey },
 }
 
-// Has every method that an option may ask for: the manager of a key is known later.
+// A manager with every method that an option may require: the manager of a key is known later.
 const ANY_MANAGER: ConnectionManager<never> = {
   connect: () => Promise.reject(new Error('no manager')),
   isValid: () => false,

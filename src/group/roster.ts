@@ -100,7 +100,7 @@ export class Roster<C> {
       clock: this.#clock,
     })
     let member: Member<C> | undefined
-    // Its connects run in the async context of the group, not in that of its first caller.
+    // Connects of the key run in the async context of the group, not in that of the first caller.
     this.#calls.inPoolContext(() => {
       member = new Member<C>(this, key, options)
     })
@@ -327,7 +327,7 @@ export class Roster<C> {
     this.left(member)
   }
 
-  // Keeps the process alive in the meantime.
+  // Resolves when the condition is met; keeps the process alive until then.
   #until(isMet: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const alarm = new Alarm(this.#calls.clock, true, () => {})

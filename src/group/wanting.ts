@@ -94,7 +94,7 @@ export class Wanting<W extends Wanter> {
     // Each such key wants at least one.
     const keys = this.#queues.map((queues) => numberOf(queues, below))
     if (usable(keys, allowances) > count) return true
-    // Few keys are left to look at: their number is at most `count`, or is cut off by an allowance.
+    // Few keys are left: at most `count`, or as many as the allowance lets through.
     const wants = keys.map((number, ofClass) =>
       number >= allowed(ofClass, allowances) ? number : this.#wantedBelow(ofClass, below),
     )
@@ -120,7 +120,7 @@ function numberOf<W extends Wanter>(queues: readonly Heap<W>[], below: number): 
   return number
 }
 
-// How many places the keys of one class may take.
+// Returns how many places the keys of one class may take.
 function allowed(ofClass: number, { neverConnected, failing }: Allowances): number {
   return Math.min(
     (ofClass & NEVER_CONNECTED) === 0 ? Infinity : neverConnected,
@@ -128,7 +128,7 @@ function allowed(ofClass: number, { neverConnected, failing }: Allowances): numb
   )
 }
 
-// Of so many wanted places by class, those that the allowances let through.
+// Returns how many of the wanted places of each class the allowances let through.
 function usable(wanted: readonly number[], { neverConnected, failing }: Allowances): number {
   const never = Math.min(wanted[NEVER_CONNECTED] as number, Math.max(0, neverConnected))
   const failed = Math.min(wanted[FAILING] as number, Math.max(0, failing))

@@ -44,7 +44,7 @@ export function checkOptions(options: InspectOptions): Resolved {
     wrong('allowedHosts', allowedHosts, 'an array of names without scheme and port')
   const { token = isLoopback(host) ? undefined : randomBytes(24).toString('base64url') } = options
   if (token !== undefined && (typeof token !== 'string' || !/^[\w-]{16,}$/.test(token)))
-    // The value is a secret, even a wrong one.
+    // The value may be a secret: it is not repeated.
     wrong('token', 'another value', 'at least 16 of the characters A–Z, a–z, 0–9, - and _')
   return {
     pools: pools === undefined ? undefined : checkPools(pools),

@@ -69,7 +69,7 @@ export class Recorder {
   *history(): Generator<History> {
     const now = Date.now()
     for (const [key, recording] of [...this.#recordings]) {
-      // Later ones reach the reader as ticks.
+      // Later frames reach the reader as ticks.
       const frames = recording.history().filter(({ at }) => at <= now)
       for (let from = 0; from < frames.length; from += FRAMES_PER_MESSAGE)
         yield { key, frames: frames.slice(from, from + FRAMES_PER_MESSAGE) }
@@ -126,7 +126,7 @@ export class Recorder {
     return subject
   }
 
-  // What is worth a subscription while no page is open.
+  // Subscriptions that exist also while no page is open: rare events.
   #rare(): Listeners {
     return [
       this.#on<OpenErrorEvent>(CHANNELS.openError, (recording, { error }) =>
@@ -152,7 +152,7 @@ export class Recorder {
     ]
   }
 
-  // What happens at each checkout.
+  // Subscriptions to the events of each checkout, while a page is open.
   #frequent(): Listeners {
     const tracing = tracingChannel(TRACING_CHANNELS.acquire)
     return [

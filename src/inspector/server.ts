@@ -86,7 +86,7 @@ export class PageServer {
         'Set-Cookie',
         `${cookieName(port)}=${this.#door.token}; HttpOnly; SameSite=Strict; Path=/`,
       )
-      // Not the path of the request: one that begins with // names another host.
+      // The path of the request is not used: a path that begins with // names another host.
       response.setHeader('Location', '/')
       return end(response, 303, '')
     }

@@ -56,14 +56,14 @@ export class PoolDriver<C> implements Driver {
 
   acquireConnection({ signal }: AbortableOperationOptions = {}): Promise<LeasedConnection> {
     if (this.#shared !== undefined) return Promise.resolve(this.#shared.connection())
-    // Not an async function: Kysely races this very promise against the signal and, should it lose, writes to the console.
+    // An async function would return another promise. Kysely races this one against the signal and writes to the console if it loses.
     return new Promise((resolve, reject) => {
       const onAbort = (): void => reject(signal?.reason)
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#pool
         .acquire({ signal })
         .then((lease) => {
-          // Aborted while the lease was on its way here.
+          // The signal aborted after the lease was handed out.
           if (signal?.aborted === true) lease.release()
           else resolve(this.#connectionOf(lease))
         }, reject)

@@ -56,7 +56,7 @@ export class MysqlPoolDialect implements Dialect {
 
   constructor(config: MysqlPoolDialectConfig) {
     this.#pool = config.pool
-    // Throws: the driver sends one command at a time.
+    // A share throws: the driver sends one command at a time.
     if (config.share === true) share(config.pool)
     rejectBehindStreams()
   }
@@ -233,7 +233,7 @@ function resultOf<R>(result: unknown): QueryResult<R> {
 }
 
 function begin({ isolationLevel, accessMode }: TransactionSettings): string[] {
-  // It holds for the next transaction alone.
+  // The setting applies only to the next transaction.
   const next = isolationLevel === undefined ? [] : [`set transaction isolation level ${isolationLevel}`]
   return [...next, `start transaction${accessMode === undefined ? '' : ` ${accessMode}`}`]
 }

@@ -21,7 +21,7 @@ export class OpenStream {
 
   /** The outcome of `work`, or a rejection when the connection is lost first. One call at a time. */
   wait<T>(work: Promise<T>): Promise<T> {
-    // Not Promise.race: each call would add a reaction to one promise that lives as long as the stream.
+    // Promise.race would add a reaction per call to a promise that lives as long as the stream.
     return new Promise((resolve, reject) => {
       this.#reject = reject
       work.then(resolve, reject)
@@ -45,7 +45,7 @@ interface Streaming {
   readonly isStreaming?: boolean
 }
 
-// What Kysely's queue of one connection lends, once it has lent it.
+// The connection that Kysely's queue has lent, if it has.
 const lent = new WeakMap<SingleConnectionProvider, Streaming>()
 let isInstalled = false
 

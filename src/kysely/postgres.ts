@@ -164,9 +164,9 @@ class PostgresConnection implements LeasedConnection {
   }
 
   async commit(): Promise<void> {
-    // Through the method that Kysely replaces for its log.
+    // Calls the method that Kysely replaces for its log.
     await this.executeQuery(CompiledQuery.raw('commit'))
-    // PostgreSQL answers so when a statement of the transaction had failed.
+    // PostgreSQL sends this answer when a statement of the transaction had failed.
     if (this.#command === 'ROLLBACK') throw new AbortedTransactionError()
   }
 

@@ -274,7 +274,7 @@ function nestedOpen(what: string): TransactionError {
   )
 }
 
-// A failure of a rollback is the pool's to find at return; the caller gets the error that made it necessary.
+// The pool detects a failed rollback at the return; the caller gets the error that made the rollback necessary.
 async function settled(call: () => unknown): Promise<void> {
   try {
     await call()

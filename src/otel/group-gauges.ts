@@ -16,7 +16,7 @@ export function observeGroups(meter: Meter, look: () => readonly NamedGroup[]): 
   const { name: pendingName, ...pendingOptions } = INSTRUMENTS.keyPending
   const keys = meter.createObservableUpDownCounter(keysName, keysOptions)
   const pending = meter.createObservableUpDownCounter(pendingName, pendingOptions)
-  // By group, the keys that have a time series. The SDK repeats the last value of each, so 0 is reported for the others.
+  // The keys of each group that have a time series. The SDK repeats the last value of each, so 0 is reported for the others.
   const named = new Map<string, Set<string>>()
   const read = (result: BatchObservableResult): void => {
     const groups = byName(look())
@@ -45,7 +45,7 @@ export function observeGroups(meter: Meter, look: () => readonly NamedGroup[]): 
   return () => meter.removeBatchObservableCallback(read, all)
 }
 
-// The callers that wait, by key: of the keys with the most of them, and 0 of every other that has a time series.
+// Returns the waiting callers of the keys with the most of them, and 0 for every other key that has a time series.
 function waitingOf(groups: readonly NamedGroup[], named: Set<string>): Map<string, number> {
   const found = new Map(Array.from(named, (key) => [key, 0]))
   const top = groups

@@ -14,9 +14,9 @@ import { observeGroups } from './group-gauges.ts'
 import type { Selection } from './selection.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
-// All that measure in this process.
+// The reporters of metrics in this process.
 const reporters = new Reporters()
-// How often a global provider is looked for while none has been set.
+// Interval of the search for a global provider while none is set.
 const LOOK_MS = 1_000
 
 /**
@@ -84,7 +84,7 @@ export class Metrics implements Reporter {
     }
   }
 
-  // What happened, as it happens.
+  // Counts the events of pools.
   #count(subscriptions: Subscriptions): void {
     // The keys of a group are one time series: their number has no bound.
     const of = ({ pool, group = pool }: PoolEvent) => ({ [ATTRIBUTES.poolName]: group })
@@ -149,7 +149,7 @@ function createCounters(meter: Meter) {
   }
 }
 
-// What is, at the moment of the reading: it cannot drift from the pool's own counts.
+// Gauges are read from the pool at the moment of the reading: they cannot drift from its own counts.
 function observePools(meter: Meter, look: () => readonly NamedState[]): () => void {
   const gauge = ({ name, ...options }: Instrument) => meter.createObservableUpDownCounter(name, options)
   const connections = gauge(INSTRUMENTS.count)
@@ -220,7 +220,7 @@ function byName(pools: readonly NamedState[]): Map<string, Gauged[]> {
   return states
 }
 
-// A group as one pool of all its keys.
+// Describes a group as one pool of all its keys.
 function asPool({ name, state, keys }: { readonly name: string } & GroupInsight): NamedState {
   const { total, taken, inUse, opening, closing, waiting } = state
   return {

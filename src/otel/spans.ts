@@ -32,7 +32,7 @@ interface LastCheck {
   readonly endedAt: number
 }
 
-// All that make spans in this process.
+// The reporters of spans in this process.
 const reporters = new Reporters()
 
 /** Makes a span of each acquire and of each connect, as children of the span that is active where they begin. */
@@ -41,7 +41,7 @@ export class Spans implements Reporter {
   readonly #provider: TracerProvider
   readonly #tracer: Tracer
   readonly #spans = new WeakMap<object, { readonly span: Span; readonly startedAt: number }>()
-  // Between the start and the end of its synchronous part: a connect that begins there belongs to it.
+  // Acquires whose synchronous part is running: a connect that begins in that time is their child.
   readonly #beginning: Span[] = []
   // The last check of each connection that has not been handed out since.
   readonly #checks = new Map<string, LastCheck>()

@@ -42,7 +42,7 @@ export class Carrier<C> {
 
   readonly #shared: ShareableConnection<C>
   readonly #failed: (error: unknown) => void
-  // A list, because a set costs as much as the rest of a seat.
+  // A linked list: a set would cost as much as the rest of a seat.
   #first: Occupant | undefined = undefined
   #isCorked = false
   readonly #uncork: (() => void) | undefined

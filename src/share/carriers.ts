@@ -13,7 +13,7 @@ import type { Yielding } from './yielding.ts'
 
 // Behind a pooler a connection takes no new seat when it has not been empty for so long.
 const POOLED_MS = 20
-// What is assumed of a connection whose limit is known only when it is open.
+// Seats that are assumed of a connection whose limit is known only when it is open.
 const ASSUMED_SEATS = 100
 
 /** Who counts the places. */

@@ -5,7 +5,7 @@ import type { PoolEngine } from '../core/engine.ts'
 import type { Limits } from './options.ts'
 import type { Probe } from './probe.ts'
 
-// After a failure, how long no connection is opened that no caller waits for.
+// Time after a failure in which no connection is opened without a waiting caller.
 const QUIET_MS = 1_000
 
 interface WantedPlace {
@@ -108,7 +108,7 @@ export class Opening<C> {
   async #open(): Promise<void> {
     const { losses } = this.#opened
     try {
-      // Not as a retry: that would overtake the exclusive callers of the pool below.
+      // 'retry' would overtake the exclusive callers of the pool below.
       const lease = await this.#acquire(losses > 0 ? 'fresh' : 'any')
       this.#opening--
       if (lease !== undefined) {
@@ -122,7 +122,7 @@ export class Opening<C> {
     this.pump()
   }
 
-  // A lease that may carry seats. undefined: it turned out that it may not, and another is needed.
+  // Acquires a lease that may carry seats. Resolves with undefined if it may not: another one is needed.
   async #acquire(need: Need): Promise<Lease<C> | undefined> {
     const { signal } = this.#abort
     this.waiting++

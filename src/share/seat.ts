@@ -42,7 +42,7 @@ export class SeatUse<C, T> implements Seat, Occupant, Abortable {
   #ended: (() => void) | undefined = undefined
   #unanswered = 0
   #hasSent = false
-  // Refuses statements.
+  // Whether statements are refused.
   #isClosed = false
   #hasEnded = false
 
@@ -143,7 +143,7 @@ export class SeatUse<C, T> implements Seat, Occupant, Abortable {
     if (this.#settle() !== undefined) this.#reject(error)
   }
 
-  // The caller's resolve function, the first time.
+  // Returns the caller's resolve function at the first call only.
   #settle(): ((value: T) => void) | undefined {
     const resolve = this.#resolve
     if (resolve === undefined) return undefined

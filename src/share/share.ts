@@ -21,7 +21,7 @@ import { Yielding } from './yielding.ts'
 
 // An unused seat is closed after so long: then the connection goes back to the pool below, which checks and replaces it.
 const IDLE_MS = 500
-// Goes to the head of the queue: it has been served before.
+// The priority of a caller that has been served before: it goes to the head of the queue.
 const FIRST = -Number.MAX_VALUE
 const NO_SIGNAL: RunContext = Object.freeze({ signal: undefined })
 
@@ -199,7 +199,7 @@ export class Share<V = unknown> implements AsyncDisposable, InsightSource {
     return result
   }
 
-  // In the caller's async context, which each await restores.
+  // Runs in the caller's async context, which each await restores.
   async #repeated<T>(work: SharedWork<V, T>, options: RunOptions, retries: number): Promise<T> {
     for (let attempt = 0, losses = 0; ; attempt++, losses = this.#carriers.losses) {
       try {
@@ -286,7 +286,7 @@ export class Share<V = unknown> implements AsyncDisposable, InsightSource {
     return { signal: options?.signal, priority: FIRST, timeoutMs: Math.max(0, timeoutMs - waitedMs) }
   }
 
-  // What the pool below knows about the reason of a timeout.
+  // Adds to a timeout the reason that the pool below has recorded.
   #explained(error: unknown): unknown {
     if (!isPoolError(error) || error.code !== 'ACQUIRE_TIMEOUT' || error.cause !== undefined) return error
     const { limits } = this.#carriers

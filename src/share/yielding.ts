@@ -2,7 +2,7 @@ import type { PoolEngine } from '../core/engine.ts'
 import { Alarm } from '../core/runtime/alarm.ts'
 import type { Carrier } from './carrier.ts'
 
-// While shares hold every connection, how long another caller waits before one takes no new seat.
+// Time that another caller waits, while shares hold every connection, before one of them takes no new seat.
 const PATIENCE_MS = 20
 
 /** The connections of one share. */
@@ -20,7 +20,7 @@ interface Held {
   drain(): void
 }
 
-// What all shares of a pool hold, the one held longest first.
+// The connections that all shares of a pool hold, the one held longest first.
 const holdings = /* @__PURE__ */ new WeakMap<object, Set<Held>>()
 
 /** Gives connections to callers that wait in the pool below. */

@@ -17,7 +17,7 @@ export function findRunner(): TestRunner {
     it,
     __vitest_index__: vitest,
   } = globalThis as unknown as Partial<TestRunner> & {
-    // What vitest itself gives as import.meta.vitest.
+    // The object that vitest provides as import.meta.vitest.
     readonly __vitest_index__?: TestRunner
   }
   if (typeof describe === 'function' && typeof it === 'function') return { describe, it }

@@ -14,7 +14,7 @@ type Message = Buffer | 'end' | 'reset'
 
 // Bytes under way in one direction before its sender is no longer read from.
 const WINDOW_BYTES = 65_536
-// With a limited rate, this number of portions per second is passed on.
+// Portions per second that a link with a limited rate passes on.
 const PORTIONS_PER_SECOND = 50
 
 /** One connection of a client through the proxy, and the one to the server that belongs to it. */

@@ -125,7 +125,7 @@ export class Connections implements ConnectionManager<DriverConnection> {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
       let surplus = this.#idle.size - this.#owner.maxIdle
-      // Those idle for longest come first.
+      // Connections that are idle for longest come first.
       for (const connection of this.#idle) {
         if (surplus-- <= 0) break
         this.#idle.delete(connection)

@@ -29,7 +29,7 @@ export interface PoolConfig {
   readonly resetOnRelease: boolean
 }
 
-// What the driver would not know.
+// Options that the driver does not have.
 const OWN = ['acquireTimeout', 'core', 'driver', 'uri']
 
 /** The pool's own options with defaults, and what is left for a connection. Throws TypeError for a wrong value. */

@@ -111,7 +111,7 @@ export function coreOptions(options: GivenOptions & Defaults): CoreOptions<any> 
     // The driver has the same limit; this is for a driver that has none, after the caller was rejected.
     connectTimeoutMs: limitMs + GRACE_MS,
     retryConnect: false,
-    // As many attempts as there are callers, and no wait after a failure: as with pg-pool.
+    // One attempt per caller, and no wait after a failure, as with pg-pool.
     maxConnecting: options.max,
     connectBackoff: OWN_CONNECT,
   }

@@ -13,7 +13,7 @@ export function queryOnce(client: DriverClient, text: unknown, values: readonly 
       if (failure === undefined) resolve(result)
       else reject(failure)
     }
-    // Of a client that dies the driver may emit its 'error' event only, and not answer the query.
+    // When a client dies, the driver may emit only its 'error' event and not answer the query.
     client.once('error', done)
     try {
       client.query(text, ...values, done)

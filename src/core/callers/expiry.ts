@@ -6,7 +6,7 @@ import type { QueueSource } from './queue-source.ts'
 import type { Waiter } from './waiter.ts'
 import type { Waiters } from './waiters.ts'
 
-// This many timeouts together; then their callers handle their errors, because the first should not wait for the last.
+// Timeouts per microtask: the callers of one batch handle their errors before the next batch.
 const TIMEOUT_BATCH = 256
 // A deadline that is noticed later than this gives the event loop one turn to read what has arrived.
 const STALL_MS = 20
@@ -88,7 +88,7 @@ export class Expiry<C> {
       const phase = this.#phaseOf(waiter)
       const waitMs = now - waiter.queuedAt
       this.#counts.timedOut++
-      // One text for all that are alike: it would be most of what each error keeps in memory.
+      // Equal errors share one text, which would be most of the memory of each.
       const text = last?.phase === phase && last.timeoutMs === waiter.timeoutMs ? last.message : undefined
       last = this.#timeout(phase, waiter.timeoutMs, details, text)
       waiter.reject(last)
@@ -98,7 +98,7 @@ export class Expiry<C> {
     return expired
   }
 
-  // Without a stack, which would be the timer's and costs more than all the rest. No user code runs in between.
+  // The stack would be the timer's, and costs more than the rest of the error. No user code runs in between.
   #timeout(
     phase: AcquirePhase,
     timeoutMs: number,
@@ -124,7 +124,7 @@ export class Expiry<C> {
     return nestedAdvice(nested, leased, of)
   }
 
-  // What the caller waits for, by its rank: the first have a check to come, those behind them a connect, the rest a return.
+  // Derives the phase from the rank: the first callers wait for a hook or a check, the next for a connect, the rest for a return.
   #phaseOf(waiter: Waiter<C>): AcquirePhase {
     const { inCheck, inHook, connecting } = this.#source.supply()
     const rank = this.#waiters.rankOf(waiter, inHook + inCheck + connecting)

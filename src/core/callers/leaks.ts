@@ -4,7 +4,7 @@ import { Alarm } from '../runtime/alarm.ts'
 import type { Mailbox } from '../runtime/mailbox.ts'
 import type { Lease } from './lease.ts'
 
-// The first frames are the pool's own, and a tracer's.
+// The first frames belong to the pool and to a tracer.
 const DEEPEST_STACK = 30
 
 /** An error whose stack shows the caller of acquire. */
@@ -33,7 +33,7 @@ export class Leaks<C> {
   readonly #thresholdMs: number
   readonly #clock: Clock
   readonly #onLeak: OnLeak<C>
-  // In the order of their checkout, so the first that is not reported is the first to be due.
+  // In the order of checkout: the first lease that is not reported is the first to be due.
   readonly #held = new Map<Slot<C>, Watched<C>>()
   readonly #alarm: Alarm
   readonly #registry: FinalizationRegistry<Watched<C>> | undefined

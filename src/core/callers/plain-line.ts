@@ -4,10 +4,10 @@ import { Waiter } from './waiter.ts'
 type Resolve<C> = Waiter<C>['resolve']
 type Reject<C> = Waiter<C>['reject']
 
-// So many callers that the block itself costs little compared with them, and so few that one for a single caller does too.
+// Callers per block: enough that the block itself costs little per caller, few enough that a block for one caller costs little too.
 const BLOCK_SIZE = 64
 
-// Its lists are created at full size: a list that grows is copied again and again.
+// Lists are created at full size: a list that grows is copied repeatedly.
 class Block<C> {
   /** The resolve and the reject function of each caller. */
   readonly functions: (Resolve<C> | Reject<C> | undefined)[] = Array(2 * BLOCK_SIZE)
@@ -95,7 +95,7 @@ export class PlainLine<C> {
   removeBeyond(keep: number, each: (reject: Reject<C>) => void): void {
     const size = this.size
     if (keep >= size) return
-    // The head may be one of them.
+    // The head may be one of the removed callers.
     if (keep === 0 && this.#head.isWaiting) this.#forgetHead()
     const last = this.#left + keep
     let block = this.#front

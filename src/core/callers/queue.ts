@@ -29,7 +29,7 @@ export class Queue<C> {
   readonly #expiry: Expiry<C>
   readonly #overload: Overload | undefined
   readonly #stallCheck: Alarm
-  // The resolve function of its promise, because the head of the plain callers is one object for all of them.
+  // Identified by its resolve function: one object stands for the head of all plain callers.
   #headAtStallCheck: Waiter<C>['resolve'] | undefined = undefined
   // Shared executor: avoids one allocation per waiting caller.
   readonly #keep = (resolve: Waiter<C>['resolve'], reject: Waiter<C>['reject']): void => {
@@ -246,7 +246,7 @@ export class Queue<C> {
   }
 
   #abort(waiter: Waiter<C>, reason: unknown): void {
-    // Served by a transition that came first.
+    // An earlier transition served it.
     if (!waiter.isWaiting) return
     this.counts.aborted++
     waiter.reject(reason)

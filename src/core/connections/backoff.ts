@@ -1,6 +1,6 @@
 // Recovery is noticed within this part of the outage's length, however long the schedule has grown.
 const SHARE_OF_OUTAGE = 0.025
-// However short the outage, probes of many processes spread over this multiple of `minMs`.
+// Probes of many processes spread over at least this multiple of `minMs`, however short the outage.
 const SPREAD = 1.5
 
 /** The limits of the wait between connect attempts, in milliseconds. */

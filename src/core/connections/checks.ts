@@ -13,7 +13,7 @@ export class Checks<C> {
   readonly #connector: Connector<C>
   // The last failed check.
   #failure: { readonly error: unknown; readonly at: number } | undefined = undefined
-  // Read once per function: a function's length is a call into the engine.
+  // Cached per function: reading a function's length is a call into the JavaScript engine.
   #knownReset: ConnectionManager<C>['reset'] = undefined
   #knownTakesSignal = true
   // Created once, because it runs at each return. This one is for a reset that declares no signal.
@@ -69,7 +69,7 @@ export class Checks<C> {
     return options.afterRelease === undefined || this.#afterRelease(slot, error)
   }
 
-  // One check, in the state that the slot is in. `isDoubt`: only because another connection failed its check.
+  // Checks one connection. `isDoubt`: only because another connection failed its check.
   #validate(slot: Slot<C>, limitMs: number, isDoubt: boolean): void {
     const { slots, turns, calls } = this.#context
     slot.checkSequence = slots.nextSequence()
@@ -91,7 +91,7 @@ export class Checks<C> {
   }
 
   #validated(slot: Slot<C>, outcome: Outcome<boolean>, isDoubt: boolean): void {
-    // Closed in the meantime.
+    // The slot was closed in the meantime.
     if (!isBeingChecked(slot)) return
     const { slots, events, reports, calls, turns, options } = this.#context
     const now = calls.clock.now()
@@ -153,9 +153,9 @@ export class Checks<C> {
     this.#context.turns.run(() => this.#prepared(slot, outcome, isValid))
   }
 
-  // `isValid`: it was checked before, if it had to be; tryAcquire checks nothing.
+  // `isValid`: whether the connection has passed a due check; tryAcquire runs none.
   #prepared(slot: Slot<C>, outcome: Outcome<boolean | void>, isValid: boolean): boolean {
-    // Closed in the meantime.
+    // The slot was closed in the meantime.
     if (slot.state !== SlotState.preparing) return false
     const { slots, turns, reports } = this.#context
     slot.pending = undefined
@@ -167,7 +167,7 @@ export class Checks<C> {
     }
     this.#closer.close(slot, 'hook')
     const error = outcome.ok ? 'it returned false' : outcome.error
-    // One report: of a failed attempt, or of the hook.
+    // Reported once: as a failed attempt, or as a failure of the hook.
     if (this.#connector.isUnserved(slot))
       this.#connector.endedUnserved(slot, reports.failed('HOOK_FAILED', 'hook beforeAcquire', error))
     else if (!outcome.ok) reports.failure('HOOK_FAILED', 'hook beforeAcquire', error)
@@ -188,7 +188,7 @@ export class Checks<C> {
     return isThenable(begun) ? new PendingCall(bounds, begun, calls.clock) : begun
   }
 
-  // Apart, because it creates a closure.
+  // A method of its own: only an asynchronous reset pays for the closure.
   #callResetWithSignal(
     slot: Slot<C>,
     bounds: Bounds<boolean | void>,
@@ -219,11 +219,11 @@ export class Checks<C> {
   async #whenReleased(slot: Slot<C>, call: PendingCall<boolean | void>): Promise<boolean> {
     slot.pending = call as PendingCall<unknown>
     const outcome = await call.outcome
-    // Otherwise it was closed in the meantime.
+    // Otherwise the slot was closed in the meantime.
     return slot.state === SlotState.resetting && this.#accepts(outcome, 'afterRelease')
   }
 
-  // Whether a hook or reset lets its connection pass; its failure is reported.
+  // Returns whether a hook or reset accepts the connection; reports its failure.
   #accepts(outcome: Outcome<boolean | void>, what: string): boolean {
     if (outcome.ok) return outcome.value !== false
     this.#context.reports.failure('HOOK_FAILED', what === 'reset' ? what : `hook ${what}`, outcome.error)

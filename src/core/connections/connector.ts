@@ -52,7 +52,7 @@ export class Connector<C> {
   openWanted(queued: number, retiring = 0): number {
     const { slots, paused, closed } = this.#context
     const { maxSize, minIdle } = slots.limits
-    // Every transition of a busy pool comes by here.
+    // This runs in every transition of a busy pool.
     if (slots.taken >= maxSize || paused || closed || (queued === 0 && slots.idle >= minIdle + retiring))
       return 0
     let count = wanted({
@@ -70,7 +70,7 @@ export class Connector<C> {
     for (; count > 0; count--) {
       if (slots.places !== undefined && !slots.places.take(count)) break
       const slot = slots.reserve(this.schedule.round, this.#clock.now())
-      // After the transition, and in the pool's own async context: neither the caller's nor the half-done step's.
+      // Attempts begin after the transition, in the pool's own async context.
       this.#context.turns.later(() => this.#context.calls.inPoolContext(() => void this.#attempt(slot)))
     }
     return count
@@ -95,7 +95,7 @@ export class Connector<C> {
     const { slots } = this.#context
     const attempts = slots.in(SlotState.opening)
     const given = attempts.slice(Math.min(count, attempts.length))
-    // Every abort comes before what another pool does with the places.
+    // All aborts run before another pool of the group uses the slots.
     for (const slot of given)
       this.#context.turns.later(() => {
         slot.controller?.abort(new Error('the pool no longer needs this connection'))
@@ -173,7 +173,7 @@ export class Connector<C> {
     })
   }
 
-  // Fill or forfeit.
+  // Fills the reserved slot with the connection, or forfeits it.
   #settleAttempt(slot: Slot<C>, outcome: Outcome<C>): void {
     const { slots, events, options } = this.#context
     if (outcome.ok && !slots.has(outcome.value)) return this.#fill(slot, outcome.value, false)
@@ -197,7 +197,7 @@ export class Connector<C> {
     return false
   }
 
-  // One connect, then afterConnect.
+  // Connects once, then runs afterConnect.
   async #connect(attempt: Attempt, lost: (error?: unknown) => void): Promise<Outcome<C>> {
     const { calls, manager, options } = this.#context
     const controller = attempt.controller as AbortController
@@ -246,7 +246,7 @@ export class Connector<C> {
     if (slot.state !== SlotState.preparing) return
     const outcome = await this.#afterConnect(slot, slot.connection)
     this.#context.turns.run(() => {
-      // Closed in the meantime.
+      // The slot was closed in the meantime.
       if (slot.state !== SlotState.preparing) return
       slot.pending = undefined
       this.#context.slots.arrive(slot)
@@ -281,7 +281,7 @@ export class Connector<C> {
       slot.endedBy = withoutSecrets(error)
       const { onLost } = slot
       if (onLost !== undefined) this.#context.turns.notify(() => onLost(slot.endedBy))
-      // A holder finds out at its return, an attempt when it is filled.
+      // A leased connection is closed at its return, one that is being opened when its slot is filled.
       if (slot.state !== SlotState.leased && slot.state !== SlotState.opening) this.closeUnfit(slot, 'lost')
     })
   }

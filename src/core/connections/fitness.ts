@@ -39,7 +39,7 @@ export class Fitness<C> {
     return this.#reasonFor(slot, now, error)
   }
 
-  // Apart, because most connections are well.
+  // A method of its own: most connections are healthy, and skip it.
   #reasonFor(slot: Slot<C>, now: number, error: unknown): CloseReason | undefined {
     if (this.#context.closed) return 'poolClosed'
     if (slot.generation !== this.#slots.generation && slot.clearAt <= now) return 'cleared'

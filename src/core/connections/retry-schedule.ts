@@ -85,7 +85,7 @@ export class RetrySchedule<C> {
     this.isFinal = (record.flags & FINAL) !== 0
     this.#final = final
     this.lastError = final?.error
-    // After a final error the first caller probes as soon as the error is not fresh any more.
+    // After a final error the first caller starts a probe as soon as the error is no longer fresh.
     if (record.dueAt > this.#clock.now() && (!this.isFinal || final !== undefined))
       this.#retry.set(record.dueAt)
   }

@@ -252,7 +252,7 @@ export class Slots<C> {
 
   #move(slot: Slot<C>, next: SlotState): void {
     const from = slot.state
-    // Tested first: composing the text of each move would cost more than the move.
+    // The test comes first: composing the text of each move would cost more than the move.
     if (!isLegal(from, next)) invariant(false, `a slot moved from ${from} to ${next}`)
     this.#counts[from] = this.count(from) - 1
     this.#counts[next] = this.count(next) + 1

@@ -79,7 +79,7 @@ function secretsOfUrl(text: string): string[] {
   const params = [...(url?.searchParams ?? [])].flatMap(([key, value]) =>
     SECRET_KEY.test(key) ? [value] : [],
   )
-  // As the driver may read it: up to the last @, whatever is in between.
+  // The driver may read the password up to the last @, whatever is in between.
   const [, raw = ''] = /^[^:@]*:(.*)@[^@]*$/s.exec(after) ?? []
   const isWellFormed =
     url !== undefined && (url.username !== '' || url.password !== '' || /=[^/]*$/.test(raw))
@@ -112,7 +112,7 @@ function decode(text: string): string {
 
 // An error is changed in place. A list or an object is replaced by a copy: it may be the config itself.
 function clean(value: unknown, secrets: readonly string[], seen: Set<unknown>, depth = 0): unknown {
-  // Of a list of arguments, any text that is a secret is one.
+  // Any secret text in a list of arguments is replaced.
   if (typeof value === 'string') return secrets.includes(value) ? MARK : redact(value, secrets)
   if (typeof value !== 'object' || value === null || seen.has(value) || depth > DEPTH) return value
   const isError = value instanceof Error

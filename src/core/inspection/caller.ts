@@ -1,4 +1,4 @@
-// Where a bundle holds the pool and the program in one file: the pool's own functions, by name.
+// The pool's own functions by name, for a bundle that holds the pool and the program in one file.
 const POOL = /^\s+at (?:async )?(?:(?:new )?Pool(?:Engine)?[.\s]|(?:acquiredHere|runOn) )/
 const NODE = /\bnode:/
 let own: string | undefined

@@ -59,7 +59,7 @@ const DOING: Readonly<Record<SlotState, ConnectionInsight['doing']>> = {
   [SlotState.leased]: 'leased',
   [SlotState.resetting]: 'returning',
   [SlotState.closing]: 'closing',
-  // Never seen: it has left the pool.
+  // Never visible: the slot has left the pool.
   [SlotState.gone]: 'closing',
 }
 

@@ -8,7 +8,7 @@ interface Registry {
   readonly shared: Set<string>
 }
 
-// So many pools of one name are a module that is evaluated again and again, not a design.
+// This many pools of one name mean that a module is evaluated repeatedly.
 const MANY = 8
 
 // One registry for all copies of the package that a process has loaded.

@@ -54,7 +54,7 @@ export class AbortWatchers<W> {
     if (previous === undefined || next === undefined) return
     previous.next = next
     next.previous = previous
-    // Only now, because the last watch is its own neighbour.
+    // After the unlinking, because the last watch is its own neighbour.
     watch.previous = undefined
     watch.next = undefined
     watch.listener = undefined

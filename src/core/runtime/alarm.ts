@@ -72,7 +72,7 @@ export class Alarm {
     if (this.#due === Infinity && !this.#keepsAlive) return
     const now = this.#clock.now()
     const delayMs = Math.min(Math.max(Math.ceil(this.#due - now), 1), LONGEST_DELAY_MS)
-    // Not the whole millisecond that it is rounded up to, or the same time set again would arm it again.
+    // The time as given: rounded up to a millisecond, the same time set again would arm the timer again.
     this.#ringsAt = Math.min(this.#due, now + delayMs)
     const cell: Cell = { alarm: this, hasRung: false }
     this.#cell = cell

@@ -56,7 +56,7 @@ export class Histogram {
 
 function bucketOf(durationMs: number): number {
   const micros = Math.min(durationMs * 1000, MAX_MICROS)
-  // In whole numbers of 32 bits where they suffice: Math.pow would cost more than the rest of a hand-over's statistics.
+  // 32-bit integers where they suffice: Math.pow would cost more than the rest of a hand-over's statistics.
   if (micros < 2 ** 31) {
     const whole = micros | 0
     if (whole < SUB_BUCKETS) return whole

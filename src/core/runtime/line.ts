@@ -4,7 +4,7 @@ export interface LineItem {
   place: number
 }
 
-// So many gaps are not worth closing.
+// Up to this number, gaps are not closed.
 const SLACK = 64
 
 /**

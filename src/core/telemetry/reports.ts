@@ -128,7 +128,7 @@ export class Reports {
     this.#events.failed(error)
     const onError = this.#onError
     if (onError === undefined) return
-    // A failure of onError itself has nowhere left to go.
+    // A failure of onError itself cannot be reported anywhere.
     this.#mailbox.notify(() => {
       void this.#calls.outcome({ what: 'onError', limitMs: Infinity }, () => onError(error) as unknown)
     })

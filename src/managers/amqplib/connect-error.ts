@@ -1,7 +1,7 @@
 import { firstOfMany } from '../aggregate-error.ts'
 import { CONFIG_ERRORS } from '../config-errors.ts'
 
-// Refusals that retrying cannot fix. The server uses the same codes for a limit, which ends.
+// Errors that retrying cannot fix. The server uses the same codes for a limit, which may pass.
 const REFUSED = /ACCESS[_-]REFUSED|NOT[_-]ALLOWED/
 const FOR_NOW = /limit|is down|not (yet )?(ready|running)|alarm/i
 const MISMATCHED =

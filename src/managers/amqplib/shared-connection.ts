@@ -58,7 +58,7 @@ export class SharedConnection {
     } finally {
       signal.removeEventListener('abort', onAbort)
       attempt.waiting--
-      // No caller wants the attempt any more. A connection that opened all the same has no user, and is closed.
+      // No caller needs the attempt any longer: a connection that opened nevertheless is closed.
       if (attempt.waiting === 0) this.#giveUp(attempt)
     }
   }

@@ -68,7 +68,7 @@ function isSameStatement(info: unknown, sql: unknown): boolean {
   return start.length > 6 && info.startsWith(start)
 }
 
-// The number of the error, if there was one: the thread or its statement has ended, or may not be killed.
+// Returns the number of the error, if there was one: the thread or its statement has ended, or may not be killed.
 async function ignoring(sent: Promise<unknown>): Promise<number | undefined> {
   try {
     await sent

@@ -47,7 +47,7 @@ export function watchStatus(core: WatchedCore, report: (ending: Ending) => void)
   const { handlePacket } = core
   if (handlePacket === undefined) return false
   core.handlePacket = function (packet?: Packet): void {
-    // A packet that comes while the connection is paused comes again.
+    // A packet that arrives while the connection is paused is delivered again.
     if (packet !== undefined && core._paused !== true) {
       const { buffer, offset, end } = packet
       const first = buffer[offset]

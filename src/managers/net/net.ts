@@ -154,7 +154,7 @@ export class NetManager implements ConnectionManager<Socket> {
     const health = this.#health.get(socket)
     if (health?.loss.isBroken !== false || socket.readyState !== 'open' || socket.readableLength > 0)
       return true
-    // Not broken: `retries` would repeat work whose caller gave up. `reset`, which follows, closes the socket.
+    // The socket does not count as broken: `retries` would repeat work whose caller gave up. `reset`, which follows, closes it.
     if (error !== undefined) health.failed = true
     return false
   }

@@ -98,7 +98,7 @@ export async function cancelRunning(
   return 'settled'
 }
 
-// Until the server is ready for the next statement, the client is lost, or a time has passed.
+// Resolves when the server is ready for the next statement, the client is lost, or a time has passed.
 async function answerOf(
   client: PgClient,
   done: Promise<unknown> | undefined,

@@ -145,7 +145,7 @@ async function problemOf<C extends PgClient>(
   close: (client: C) => Promise<void>,
 ): Promise<string | undefined> {
   if (target === 'any') return undefined
-  // A server that accepts and then falls silent: destroying the socket ends the question too.
+  // A server may accept and then fall silent: destroying the socket ends the question too.
   const onAbort = (): void => destroySocket(client)
   signal.addEventListener('abort', onAbort, { once: true })
   try {

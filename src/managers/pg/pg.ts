@@ -95,7 +95,7 @@ export class PgManager<C extends PgClient = InstalledClient> implements Connecti
   readonly #health = new WeakMap<PgClient, Health>()
   readonly #dns: DnsRefresh
   readonly #share: ShareableConnection<C, PgSharedView<C>> | undefined
-  // A pooler ended a session for want of a server. New sessions reach the server first, so that callers spend no retries.
+  // A pooler ended a session because it had no server. A new session must reach the server first, so that callers spend no retries.
   #isServerUnsure = false
   #driver: PgDriver<C> | undefined
 

@@ -6,9 +6,9 @@ import type { PgClient, PgConfig } from './client.ts'
 import { misconfigured } from './hosts.ts'
 import { refusalOf } from './refused.ts'
 
-// More in flight would only wait in the server; a socket that is full takes no more.
+// More statements in flight would only wait in the server. A socket that is full takes no more.
 const SEATS = 64
-// What the server reports of itself, not of the session.
+// Parameters that the server reports about itself, not about the session.
 const OF_SERVER = new Set([
   'in_hot_standby',
   'default_transaction_read_only',
@@ -259,7 +259,7 @@ function begin(
   void session.client.query(query as never)
 }
 
-// Throws for what may not run on a shared connection.
+// Throws for a statement that may not run on a shared connection.
 function refuse(config: unknown, share: string): void {
   if (typeof config === 'string') return refuseText(config, share)
   if (typeof config !== 'object' || config === null)

@@ -39,7 +39,7 @@ export interface IoredisManagerOptions<
 }
 
 const DRIVER: Rule = { ...callable, allowed: "the class Redis (import { Redis } from 'ioredis')" }
-// What the pool does instead of the driver.
+// Options of the driver that the pool replaces.
 const POOLED = {
   lazyConnect: true,
   retryStrategy: null,
@@ -182,7 +182,7 @@ class IoredisHandle<C extends object> implements RedisHandle<C> {
     client.sendCommand = (command, stream): unknown => {
       sent(command.name, command.args[0])
       const { reject } = command
-      // Not `promise.catch`: it would hide a rejection that the holder does not handle.
+      // `promise.catch` would hide a rejection that the holder does not handle.
       command.reject = (error): void => {
         failed(error)
         reject.call(command, error)

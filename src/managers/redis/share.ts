@@ -34,7 +34,7 @@ type Exclusive =
   | 'off'
 
 /** What one caller may use of a shared connection: `sendCommand` or `call`, and the commands of the driver. */
-// Not Omit, which loses the names of a type that has an index signature.
+// Omit would lose the names of a type that has an index signature.
 export type RedisSharedView<C> = { [Name in keyof C as Name extends Exclusive ? never : Name]: C[Name] }
 
 /** What a share needs of a driver. */

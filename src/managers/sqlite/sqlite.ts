@@ -204,7 +204,7 @@ export async function openSqlite<D extends object = NodeSqliteDatabase>(
 ): Promise<SqlitePools<D>> {
   const { readers: maxSize = READERS, pool = {}, ...common } = options
   const named = (suffix: string) => (pool.name === undefined ? {} : { name: `${pool.name}-${suffix}` })
-  // The writer first: it makes the file, and the WAL without which readers would be locked out.
+  // The writer is opened first: it creates the file, and the WAL without which readers would be locked out.
   const writer = await Pool.open(new SqliteManager<D>(path, { ...common, mode: 'writer' }), {
     ...pool,
     ...named('writer'),
@@ -290,7 +290,7 @@ function closeQuietly(database: SqliteDatabase): void {
   }
 }
 
-// Which file a path means now; '' for none.
+// Returns the identity of the file at a path; '' for none.
 function identity(path: string): string {
   const found = statSync(path, { throwIfNoEntry: false, bigint: true })
   return found === undefined ? '' : `${found.dev}:${found.ino}`

@@ -122,7 +122,7 @@ export const checkCases: readonly CaseDefinition[] = [
   },
 ]
 
-// What a function that a caller passes to run may reject with: nothing of it is about the connection.
+// Values that a function passed to run may reject with, none of which concerns the connection.
 function callerErrors(): unknown[] {
   const withCode = (code: unknown, more: object = {}): Error =>
     Object.assign(new Error('mine'), { code, ...more })

@@ -15,7 +15,7 @@ export const closeCases: readonly CaseDefinition[] = [
     run: async (trial) => {
       const manager = trial.make()
       const count = async () => (await trial.faults.count?.()) ?? Number.NaN
-      // The server may still be busy ending those of the case before.
+      // The server may still be ending the connections of the previous case.
       await trial.until(async () => (await count()) === 0, 'the server counts no connection')
       const { connection } = await trial.open(manager)
       await trial.until(async () => (await count()) === 1, 'the server counts one connection')

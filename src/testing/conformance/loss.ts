@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 
 import type { CaseDefinition } from './definition.ts'
 
-// A driver that connects again in the background does so within this time.
+// Time in which a driver that reconnects in the background does so.
 const RECONNECT_MS = 300
 
 /** What a manager must do when a connection dies. */

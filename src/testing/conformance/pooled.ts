@@ -146,7 +146,7 @@ export function dirtyCase(state: string): CaseDefinition {
       const dirty = trial.faults.dirty?.[state]
       assert(dirty !== undefined)
       const { pool, manager } = poolOf(trial, { maxSize: 1 })
-      // Each return is a dirty one, so that no regular failure of the reset falls on the clean ones.
+      // Every return is dirty, so that a failure at regular intervals does not fall on the clean ones.
       for (let round = 0; round < ROUNDS; round++) {
         const lease = await acquire(trial, pool)
         const { connection } = lease

@@ -68,7 +68,7 @@ export class Trial<C> {
     assert(connection !== undefined && connection !== null, 'connect resolved with no connection')
     const sockets = this.footprint.sockets.filter((socket) => !before.has(socket))
     const refs = sockets.map((socket) => new WeakRef(socket))
-    // With two attempts under way it is not known whose socket it is.
+    // With two attempts under way, the owner of a socket is unknown.
     if (typeof connection === 'object' && isAlone) this.#socketsOf.set(connection, refs)
     this.#opened.push(...refs)
     return { connection, lost: promise, isLost: () => isLost, controller }
@@ -211,7 +211,7 @@ export class Trial<C> {
   /** Ends the case. Fails if the manager caused an error that reaches the process. */
   async end(): Promise<void> {
     for (const cleanup of this.#cleanups.splice(0).toReversed()) await cleanup()
-    // What a failed case left open would be in the baseline of the next case.
+    // Leftovers of a failed case would be in the baseline of the next case.
     for (const ref of this.#opened) ref.deref()?.destroy()
     // A closed handle counts until a later turn of the event loop, and so does a socket that a closed proxy has reset: the
     // next trial would take them for its baseline.
