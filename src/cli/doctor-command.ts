@@ -5,7 +5,7 @@ import { checked as checkedBy, examine, type Plan } from './doctor.ts'
 import { canPipeline } from './pipelining.ts'
 import { answered, engineOf, readFacts, urlOf } from './server-url.ts'
 
-/** What `cenote doctor --help` prints. */
+/** The text of `cenote doctor --help`. */
 export const DOCTOR_HELP = `cenote doctor <url>
 
 Check whether a database server, and a pooler in front of it, can support a pool

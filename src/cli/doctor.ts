@@ -42,7 +42,7 @@ export function examine(facts: ServerFacts, plan: Plan): Finding[] {
   return [...room(facts, plan), ...idle(facts, plan), ...limits(facts), ...pooler(facts), ...sharing(facts)]
 }
 
-/** How many connections the server has for this user, and by whose limit. */
+/** Returns the number of connections that the server has for this user, and the limit that decides. */
 export function roomOf({ maxConnections, reserved, userLimit, databaseLimit }: ServerFacts): {
   readonly has: number
   readonly by: string
@@ -55,7 +55,7 @@ export function roomOf({ maxConnections, reserved, userLimit, databaseLimit }: S
   return bounds.reduce((least, each) => (each.has < least.has ? each : least))
 }
 
-/** What `examine` checked, a line each. */
+/** Returns the points that `examine` checked, a line each. */
 export function checked(facts: ServerFacts, { maxSize, processes }: Plan): string[] {
   const { engine, idleTimeoutMs, idleTimeoutName, statementTimeoutMs, idleInTransactionTimeoutMs } = facts
   const { has, by } = roomOf(facts)

@@ -5,11 +5,11 @@ export interface Point {
   readonly callers: number
 }
 
-/** What was measured at one point, over all rounds. Durations are milliseconds. */
+/** The measurements at one point, over all rounds. Durations are milliseconds. */
 export interface Result extends Point {
   /** Medians of the rounds. */
   readonly perSecond: number
-  /** How busy this process was, from 0 to 1. */
+  /** The part of the time for which this process was busy, from 0 to 1. */
   readonly busy: number
   /** Durations of the statement, and of the whole request with the wait for a connection. */
   readonly query: Percentiles

@@ -1,6 +1,6 @@
 import { duration } from './knee.ts'
 
-/** What is known of a statement at the chosen size. Durations are milliseconds. */
+/** The times of a statement at the chosen size. Durations are milliseconds. */
 export interface StatementTimes {
   /** Statements per second that the server answered. */
   readonly perSecond: number

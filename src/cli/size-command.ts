@@ -13,7 +13,7 @@ import { adviseShare } from './share-advice.ts'
 import { answered, engineOf, isLoopback, readFacts, urlOf } from './server-url.ts'
 import { drawChart, formatTable } from './size-chart.ts'
 
-/** What `cenote size --help` prints. */
+/** The text of `cenote size --help`. */
 export const SIZE_HELP = `cenote size <url>
 
 Find the smallest pool with nearly the best throughput, by experiment: try one

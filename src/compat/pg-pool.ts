@@ -287,7 +287,7 @@ export class Pool<C extends types.Client = types.Client> extends EventEmitter im
     this.ended = true
   }
 
-  // What the manager of the clients reads of the pool, and reports to it.
+  // The parts of the pool that the manager of the clients uses.
   #owner(): ClientOwner {
     return {
       options: this.#options,

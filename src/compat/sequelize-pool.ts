@@ -31,7 +31,7 @@ export class TimeoutError extends Error {
   override name = 'TimeoutError'
 }
 
-/** What `destroy` of the factory failed with, for each resource of a `destroyAllNow`. */
+/** The errors of the factory's `destroy`, one for each resource of a `destroyAllNow`. */
 export class AggregateError extends Error {
   override name = 'AggregateError'
   readonly errors: Error[]

@@ -23,7 +23,7 @@ export type { TarnEvents } from './tarn/events.ts'
 /** An acquire, a create or a destroy took too long. */
 export class TimeoutError extends Error {}
 
-/** What became of a promise. */
+/** The outcome of a promise. */
 export interface PromiseInspection<T> {
   value(): T | undefined
   reason(): unknown

@@ -19,7 +19,7 @@ const SILENT_MS = 250
 // A check never takes more than half of the time that its caller has left, but at least this long.
 const LEAST_CHECK_MS = 1_000
 
-/** How connections reach callers: an acquire takes an idle connection or joins the queue; `serve` serves the queue. */
+/** Hands connections to callers: an acquire takes an idle connection or joins the queue; `serve` serves the queue. */
 export class Checkout<C> {
   readonly #engine: EngineContext<C>
   readonly #home: LeaseHome<C>

@@ -1,11 +1,11 @@
 import type { PoolEngine } from './engine.ts'
 
-/** How long close waits for holders, unless the caller has it otherwise. */
+/** Default time that close waits for holders, in milliseconds. */
 export const CLOSE_TIMEOUT_MS = 10_000
-// How long close waits, after its deadline, for the connections that it had to close by force.
+// Time that close waits, after its deadline, for forced closes.
 const FORCED_CLOSE_MS = 1_000
 
-/** What `close` did. */
+/** The result of `close`. */
 export interface CloseResult {
   /** Number of connections that were closed in time. */
   readonly closed: number

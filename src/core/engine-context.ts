@@ -4,7 +4,7 @@ import type { Connector } from './connections/connector.ts'
 import type { PoolContext } from './connections/pool-context.ts'
 import type { Turns } from './turns.ts'
 
-/** What checkouts and returns use of the engine. */
+/** The parts of the engine that checkouts and returns use. */
 export interface EngineContext<C> extends PoolContext<C> {
   readonly turns: Turns
   readonly queue: Queue<C>

@@ -43,7 +43,7 @@ export class PoolEngine<C> implements EngineContext<C> {
   readonly queue: Queue<C>
   readonly calls: UserCalls
   readonly marks: AsyncMarks
-  /** What cancels the running functions whose signal aborts. */
+  /** Cancels the running functions whose signal aborts. */
   readonly runs: AbortWatchers<() => void> = new AbortWatchers((cancel) => this.turns.later(cancel))
   readonly events: Events
   readonly reports: Reports
@@ -53,7 +53,7 @@ export class PoolEngine<C> implements EngineContext<C> {
   readonly returns: Returns<C>
   paused = false
   closed = false
-  /** What the connections are; a share pools seats. */
+  /** The unit of the connections; a share pools seats. */
   unit: 'connection' | 'seat' = 'connection'
 
   readonly #closer: Closer<C>
@@ -137,7 +137,7 @@ export class PoolEngine<C> implements EngineContext<C> {
     })
   }
 
-  /** What the connections are opened with could not be loaded: rejects every caller, and waits before the next load. */
+  /** The manager could not be loaded: rejects every caller, and waits before the next load. */
   loadFailed(error: unknown): void {
     this.turns.run(() => {
       this.connector.schedule.loadFailed(error)

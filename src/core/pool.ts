@@ -21,7 +21,7 @@ import { livePools as registered, register, warnOfMany } from './inspection/live
 import { keepEngine } from './pool-engines.ts'
 import { runOn, type Work } from './run.ts'
 
-// What `console.log(pool)` prints; formatState has more.
+// The text of `console.log(pool)`; formatState has more.
 const INSPECT = /* @__PURE__ */ Symbol.for('nodejs.util.inspect.custom')
 /**
  * A pool of connections. Callers are served first come, first served; no call waits beyond its deadline; the server never

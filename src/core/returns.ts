@@ -14,7 +14,7 @@ import type { Turns } from './turns.ts'
 
 const { leased, resetting } = SlotState
 
-/** What happens to a released connection: it is closed, reset, handed to the head waiter, or parked. */
+/** Receives released connections: each is closed, reset, handed to the head waiter, or parked. */
 export class Returns<C> implements LeaseHome<C> {
   readonly #engine: EngineContext<C>
   readonly #turns: Turns

@@ -3,7 +3,7 @@ import type { RunContext, RunOptions } from './contract/options.ts'
 import type { PoolEngine } from './engine.ts'
 import type { Mark } from './runtime/async-marks.ts'
 
-/** What `run` calls with a connection. */
+/** The function that `run` calls with a connection. */
 export type Work<C, T> = (connection: C, context: RunContext) => T | PromiseLike<T>
 
 const NO_SIGNAL: RunContext = Object.freeze({ signal: undefined })

@@ -1,13 +1,13 @@
-/** What of a member counts when a budget is divided. */
+/** The facts about a member by which a budget is divided. */
 export interface Claimant {
   readonly id: string
-  /** What it has in any case. A whole number >= 0. */
+  /** Connections that the member always has. An integer >= 0. */
   readonly floor: number
-  /** Of two that are both short, the one with twice the weight gets twice as much. Above 0. */
+  /** Among members that are short, twice the weight gets twice as much. Above 0. */
   readonly weight: number
   /** Connections that it could use: in use, and callers that wait. */
   readonly demand: number
-  /** What it has now. */
+  /** Connections that the member has now. */
   readonly share: number
   /** Whether no beat arrived within its lease: what it holds is kept for it, and it gets no more. */
   readonly isAbsent: boolean

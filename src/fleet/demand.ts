@@ -3,7 +3,7 @@ import type { PoolState } from '../core/contract/state.ts'
 // Number of samples of a pool. Fewer than there are in a beat, so that unused connections are known at the next beat.
 const REMEMBERED = 4
 
-/** What a pool could use: the most of some moments, so that a gap between two requests gives nothing away. */
+/** The demand of a pool: the maximum of some samples, so that a gap between two requests gives nothing away. */
 export class Demand {
   readonly #recent: number[] = []
 

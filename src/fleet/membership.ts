@@ -23,7 +23,7 @@ export const joined: WeakSet<object> = new WeakSet()
 
 const beats: Channel = channel(FLEET_CHANNEL)
 
-/** What a membership needs of a pool. */
+/** The parts of a pool that a membership uses. */
 export interface FleetPool {
   state(): Pick<
     PoolState,
@@ -191,7 +191,7 @@ export class Membership implements AsyncDisposable {
       this.#claim = Math.min(this.#claim, Math.max(beat.held, beat.wanted))
       const answer = await this.#bounded((signal) => store.beat(fleet, beat, signal))
       if (answer.refused !== undefined) throw refusal(answer, this.#options)
-      // What a beat holds is believed, even if its lease ended on the way and others have been given it.
+      // The content of a beat counts even if its lease ended on the way and other members were given the connections.
       const certain = answer.fits ? answer.share : Math.min(answer.share, this.#share)
       this.#deadline = beganAt + this.#options.leaseMs * USABLE_PART_OF_LEASE
       this.#heed(certain, answer.members)

@@ -3,7 +3,7 @@ import type { FleetStore } from './store.ts'
 
 /** Options of `joinFleet`. */
 export interface FleetOptions {
-  /** Where the members meet. */
+  /** The store in which the members meet. */
   readonly store: FleetStore
   /** Connections that all members together may have. The same for all of them. */
   readonly budget: number
@@ -12,7 +12,7 @@ export interface FleetOptions {
    * must fit into the budget. Default: 1.
    */
   readonly floor?: number | undefined
-  /** Of two members that are short, the one with twice the weight gets twice as much. Default: 1. */
+  /** The member's weight: among members that are short, twice the weight gets twice as much. Default: 1. */
   readonly weight?: number | undefined
   /** The name of the fleet: one for each server with connections to divide. Default: 'default'. */
   readonly fleet?: string | undefined

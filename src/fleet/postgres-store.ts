@@ -5,7 +5,7 @@ import { createFunction, createTable, functionOf } from './postgres-function.ts'
 import type { Beat, BeatAnswer } from './roster.ts'
 import type { FleetStore } from './store.ts'
 
-/** What runs a query: a `pg.Pool` or `pg.Client`, or `{ query: (text, values) => pool.run((client) => client.query(text, values)) }`. */
+/** An object that runs a query: a `pg.Pool` or `pg.Client`, or `{ query: (text, values) => pool.run((client) => client.query(text, values)) }`. */
 export interface PostgresQueries {
   query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>
 }
@@ -17,7 +17,7 @@ interface Answers {
   )[]
   /** null if all beats were refused and the fleet has no member. */
   readonly ids: readonly string[] | null
-  /** Of each member: floor, weight, demand, share, and 1 if it is absent. */
+  /** The fields of each member: floor, weight, demand, share, and 1 if it is absent. */
   readonly numbers: string | null
 }
 

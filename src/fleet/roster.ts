@@ -8,7 +8,7 @@ export const KEPT_LEASES = 10
 /** Number of leases after which that floor goes to a new member whose floor does not fit otherwise. */
 export const KEPT_LEASES_IF_NEEDED = 1
 
-/** What a member reports to the store at each beat. */
+/** The report of a member to the store at each beat. */
 export interface Beat {
   readonly protocol: number
   readonly id: string
@@ -21,7 +21,7 @@ export interface Beat {
   readonly demand: number
   /** Maximum that its pool may have open now. */
   readonly held: number
-  /** What it would like to have. */
+  /** Connections that the member could use. */
   readonly wanted: number
 }
 
@@ -45,11 +45,11 @@ export interface Roster {
   readonly members: Readonly<Record<string, RosterMember>>
 }
 
-/** What the store answers to a beat. */
+/** The answer of the store to a beat. */
 export type BeatAnswer =
   | {
       readonly refused: undefined
-      /** What the member may have from now on. */
+      /** Connections that the member may have from now on. */
       readonly share: number
       /** Whether the shares of all are within the budget. False while a member may hold what others were given too. */
       readonly fits: boolean
@@ -58,7 +58,7 @@ export type BeatAnswer =
   | {
       /** `budget`: the fleet has another one; `protocol`: of another version; `floors`: too many for the budget. */
       readonly refused: 'budget' | 'protocol' | 'floors'
-      /** What the fleet has instead: its budget, its protocol, or the floors that there are already. */
+      /** The value of the fleet: its budget, its protocol, or the sum of the existing floors. */
       readonly instead: number
     }
 

@@ -1,7 +1,7 @@
 import type { Beat, BeatAnswer } from './roster.ts'
 
 /**
- * Where the members of a fleet meet: an engine that all of them reach. Never on the path of a checkout: a member beats once in a while and
+ * The store in which the members of a fleet meet: an engine that all of them reach. Never on the path of a checkout: a member beats once in a while and
  * goes on with what it has while the store does not answer.
  *
  * Each beat is one atomic step by the rule `applyBeat`, with the store's own clock, which must not run backwards by more than a lease.

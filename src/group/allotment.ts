@@ -3,7 +3,7 @@ import type { PoolEngine } from '../core/engine.ts'
 import { Heap } from '../core/runtime/heap.ts'
 import { type Allowances, FAILING, NEVER_CONNECTED, type Wanter, Wanting } from './wanting.ts'
 
-/** What of a group the allotment needs. */
+/** The parts of a group that the allotment uses. */
 export interface AllotmentLimits {
   total: number
   readonly turnMs: number

@@ -7,7 +7,7 @@ interface FreshError {
 }
 
 /**
- * What outlives a key that fails to connect: one small record until its backoff has run out, and for a moment its last error,
+ * The state that outlives a key that fails to connect: one small record until its backoff has run out, and for a moment its last error,
  * where retrying cannot fix it. Both leave in the order in which they came.
  */
 export class Backoffs<C> {

@@ -7,7 +7,7 @@ type Optional<C, K extends 'reset' | 'cancel'> = ConnectionManager<C>[K] | undef
  * key is cleared; a connection is used and closed by the manager that opened it.
  */
 export class KeyManager<C> {
-  /** What the factory returned; undefined until it has, and after the key was cleared. */
+  /** The manager that the factory returned; undefined until then, and after the key was cleared. */
   current: ConnectionManager<C> | undefined = undefined
   reset: Optional<C, 'reset'> = undefined
   cancel: Optional<C, 'cancel'> = undefined

@@ -11,7 +11,7 @@ import { type Outcome, PendingCall } from '../core/runtime/user-calls.ts'
 import { type Allotment, Resting, type Tenant } from './allotment.ts'
 import { KeyManager } from './key-manager.ts'
 
-/** What the keys of a group share. */
+/** The parts that the keys of a group share. */
 export interface Household<C> {
   readonly name: string
   readonly id: number
@@ -44,7 +44,7 @@ export class Member<C> implements Places, Tenant<C> {
   lacking = 0
   held = 0
   class = 0
-  // How the allotment counts its attempts.
+  // Attempts of the key as the allotment counts them.
   countedOpening = 0
   countedClass = 0
   /** Whether it is in the list of those that may have to be forgotten. */

@@ -20,7 +20,7 @@ export interface GroupOptions<C> {
    * callers of that key. Never above `total`. Default: `total`.
    */
   readonly perKey?: number | ((key: string) => number) | undefined
-  /** How long a key keeps its only connection while a key without one waits, in milliseconds. Default: 50. */
+  /** Time for which a key keeps its only connection while a key without one waits, in milliseconds. Default: 50. */
   readonly turnMs?: number | undefined
   /**
    * Part of `total` (0 to 1) that connect attempts of failing keys may hold, at least 1. A key is failing while its last

@@ -1,13 +1,13 @@
 import type { PoolStatistics } from '../core/contract/state.ts'
 
-/** What one key has, and what it waits for. */
+/** One key: its slots and its waiting callers. */
 export interface KeyInsight {
   readonly key: string
   /** Connections that are open, opening or closing. */
   readonly slots: number
   /** Callers in its queue. */
   readonly waiting: number
-  /** How long the caller at the head of its queue has waited, in milliseconds; 0 when no caller waits. */
+  /** Time that the caller at the head of its queue has waited, in milliseconds; 0 when no caller waits. */
   readonly headWaitMs: number
   /** Its rank among the keys that wait for a slot, from 1 on; 0 if it waits for none. */
   readonly rank: number
@@ -21,7 +21,7 @@ export interface GroupInsight {
   readonly keys: readonly KeyInsight[]
 }
 
-/** What can be looked into: any `PoolGroup`, also of another installed copy of the package. */
+/** Anything that describes itself like a group: any `PoolGroup`, also of another installed copy of the package. */
 export interface GroupInsightSource {
   readonly options: { readonly name: string; readonly total: number }
   look(): GroupInsight

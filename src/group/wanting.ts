@@ -1,10 +1,10 @@
 import { Heap, type HeapItem } from '../core/runtime/heap.ts'
 
-/** What limits the attempts of a key: the bits of its class. */
+/** The bits of a key's class: the limits that apply to its attempts. */
 export const NEVER_CONNECTED = 1
 export const FAILING = 2
 
-/** How many more attempts the keys that never connected, and those that are failing, may hold. */
+/** Number of further attempts that keys that never connected, and failing keys, may hold. */
 export interface Allowances {
   readonly neverConnected: number
   readonly failing: number

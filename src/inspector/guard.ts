@@ -9,7 +9,7 @@ export interface Door {
   readonly token: string | undefined
 }
 
-/** What comes to the door. */
+/** The parts of a request that decide whether it is answered. */
 export interface Knock {
   readonly method: string | undefined
   readonly headers: IncomingHttpHeaders

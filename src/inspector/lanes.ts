@@ -5,7 +5,7 @@ const NOBODY = 0
 interface Lane {
   /** 0: no caller. */
   connection: number
-  /** How long it was leased within the tick, without its present lease. */
+  /** Time for which it was leased within the tick, without its present lease. */
   busyMs: number
 }
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { isLoopback } from './guard.ts'
 import type { Inspected } from './subject.ts'
 
-/** Where the inspector listens and what it shows. */
+/** Options of the inspector: its address and its subjects. */
 export interface InspectOptions {
   /** The pools and groups to show. Default: all of the process that are not closed, also those created later. */
   readonly pools?: Iterable<Inspected> | undefined

@@ -1,12 +1,12 @@
-/** How often the inspector reads its pools while a page is open. */
+/** Interval in which the inspector reads its pools while a page is open, in milliseconds. */
 export const TICK_MS = 250
-/** How often it reads them while no page is open. */
+/** Interval in which it reads them while no page is open, in milliseconds. */
 export const UNWATCHED_TICK_MS = 10_000
-/** How far back the page can go. */
+/** Length of the page's history, in milliseconds. */
 export const KEEP_MS = 300_000
 
 /**
- * What one lane did in one tick, as one character:
+ * The activity of one lane in one tick, as one character:
  * `A`–`J` leased at its end, `a`–`j` idle at its end, both with the share of the tick that it was leased (0 to 9 tenths);
  * `o` opening, `k` being checked, `r` being reset after a return, `x` closing, `.` empty.
  */
@@ -31,7 +31,7 @@ export interface KeyRow {
   readonly headWaitMs: number
 }
 
-/** What is wrong now, and what to do. */
+/** The present problem and its remedy. */
 export interface Diagnosis {
   readonly severity: 'ok' | 'notice' | 'problem'
   readonly text: string
@@ -72,7 +72,7 @@ export interface Frame {
   readonly lanes: LaneCode
   /** The connection in each lane, 0 for none; absent in a {@link History} where it is as in the frame before. */
   readonly ids?: readonly number[]
-  /** Those held longest, the longest first. */
+  /** The leases held longest, the longest first. */
   readonly held: readonly HeldLease[]
   readonly diagnosis: Diagnosis
   /** The first keys of a group: those that wait for a slot, in their order, then those with the most slots. */
@@ -108,7 +108,7 @@ export interface FleetRoster {
   }[]
 }
 
-/** What is sent about a pool in addition to its frames, after each change. */
+/** The facts about a pool that are sent in addition to its frames, after each change. */
 export interface PoolCard {
   readonly name: string
   /** Resolved options as text; never a credential, since those are the manager's. */
@@ -127,7 +127,7 @@ export interface Hello {
   readonly pools: readonly { readonly key: number; readonly card: PoolCard }[]
 }
 
-/** What is remembered of one pool, in several messages: the frames of one message follow those of the message before. */
+/** The history of one pool, in several messages: the frames of one message follow those of the message before. */
 export interface History {
   readonly key: number
   readonly frames: readonly Frame[]

@@ -20,7 +20,7 @@ const MOST_KINDS_OF_FAILURE = 20
 
 type WholeFrame = Frame & { readonly ids: readonly number[] }
 
-/** What is remembered of one pool or group: bounded, whatever it does. */
+/** The memory of one pool or group. It is bounded, whatever the pool does. */
 export class Recording {
   readonly waits: WaitSample = new WaitSample()
   readonly #subject: Subject

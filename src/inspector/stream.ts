@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 // A reader that takes nothing for so long has gone, or was never one.
 const LONGEST_SILENCE_MS = 30_000
 
-/** What a stream sends in addition to the ticks. */
+/** The messages of a stream in addition to the ticks. */
 export interface Source {
   hello(): unknown
   history(): Iterator<unknown>

@@ -7,7 +7,7 @@ const MOST_KEYS = 20
 // A caller of a group that waits for so long is a problem.
 const LONG_WAIT_MS = 1_000
 
-/** What is shown of a pool, or of a group, at one instant. */
+/** The view of a pool, or of a group, at one instant. */
 export interface View {
   readonly state: PoolState
   readonly connections: readonly ConnectionInsight[]
@@ -24,10 +24,10 @@ export interface Subject {
   view(holderOf: (connection: number) => string | undefined): View
 }
 
-/** What the page can show. */
+/** A pool or a group that the page can show. */
 export type Inspected = InsightSource | GroupInsightSource
 
-/** How the inspector reads a pool or a group. */
+/** Returns the subject through which the inspector reads a pool or a group. */
 export function subjectOf(inspected: Inspected): Subject {
   const { options } = inspected
   const id = inspected.look().poolId

@@ -21,7 +21,7 @@ export interface LeasedConnection extends DatabaseConnection {
   discard(): void
 }
 
-/** How a dialect of SQL begins, ends and partly undoes a transaction. */
+/** The statements with which a dialect of SQL begins, ends and partly undoes a transaction. */
 export interface TransactionSql {
   begin(settings: TransactionSettings): readonly string[]
   readonly releaseSavepoint: string

@@ -21,7 +21,7 @@ import { withCallersStack } from './callers-stack.ts'
 import { type LeasedConnection, PoolDriver } from './driver.ts'
 import { type Losable, mustNotStream, rejectBehindStreams } from './open-stream.ts'
 
-/** What {@link MysqlPoolDialect} needs. */
+/** The configuration of {@link MysqlPoolDialect}. */
 export interface MysqlPoolDialectConfig {
   /** A pool of a `Mysql2Manager`, its connections with promises or with callbacks. `db.destroy()` closes it. */
   readonly pool: Pool<any>

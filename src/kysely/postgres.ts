@@ -25,7 +25,7 @@ import { SharedConnection } from './shared-connection.ts'
 import { type Losable, mustNotStream, OpenStream, rejectBehindStreams } from './open-stream.ts'
 import { type PgResult, resultOf } from './postgres-result.ts'
 
-/** What {@link PostgresPoolDialect} needs. */
+/** The configuration of {@link PostgresPoolDialect}. */
 export interface PostgresPoolDialectConfig {
   /** A pool of a `PgManager`. `db.destroy()` closes it. */
   readonly pool: Pool<PgClient>
@@ -97,9 +97,9 @@ export class PostgresPoolDialect implements Dialect {
 class PostgresConnection implements LeasedConnection {
   readonly #lease: Lease<PgClient>
   readonly #cursor: PostgresCursorConstructor | undefined
-  /** Of the query that runs now, if it has a signal. */
+  /** The signal of the query that runs now, if it has one. */
   #canceller: AbortController | undefined
-  /** Of the last query. */
+  /** The process id of the last query. */
   #command: string | undefined
   #failure: unknown
   #isDiscarded = false

@@ -1,4 +1,4 @@
-/** What a failed import of an optional driver reports: Node's ESM and CommonJS loaders, bundlers and Jest use these two codes. */
+/** The error codes of a failed import of an optional driver: Node's ESM and CommonJS loaders, bundlers and Jest use these two codes. */
 const NOT_FOUND = new Set<unknown>(['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'])
 
 /**

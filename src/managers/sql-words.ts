@@ -1,4 +1,4 @@
-/** How a dialect writes comments and strings. */
+/** The comments and strings of a dialect. */
 export interface Dialect {
   /** Whether `#` begins a comment, a backslash escapes in strings, and a comment of the form `/*! … *\/` is executed. */
   readonly isMysql: boolean

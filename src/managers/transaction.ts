@@ -4,7 +4,7 @@ import type { Pool } from '../core/pool.ts'
 /** The options of a transaction that every database has. */
 export interface TransactionOptions extends RunOptions {
   /**
-   * How often the transaction is repeated, from its BEGIN: after a serialization failure, after a deadlock, and when its
+   * Maximum number of repetitions of the transaction, from its BEGIN: after a serialization failure, after a deadlock, and when its
    * connection broke before COMMIT was sent. Never after a COMMIT whose outcome is unknown. `fn` runs again, so its
    * effects outside the database are repeated too. Default: 0.
    */
@@ -23,7 +23,7 @@ export type Transaction<C> = C & {
   transaction<T>(fn: (tx: Transaction<C>) => T | PromiseLike<T>): Promise<T>
 }
 
-/** What a {@link TransactionError} is about. */
+/** The reason of a {@link TransactionError}. */
 export type TransactionErrorCode = 'ROLLED_BACK' | 'COMMIT_UNKNOWN' | 'TRANSACTION_ENDED' | 'NESTED_OPEN'
 
 /**
@@ -56,7 +56,7 @@ export class TransactionError extends Error {
   }
 }
 
-/** How one driver begins and ends transactions. Every method gets the connection of the lease. */
+/** The way in which one driver begins and ends transactions. Every method gets the connection of the lease. */
 export interface TransactionDialect<C> {
   /** Sends one statement. */
   execute(connection: C, sql: string): unknown
@@ -78,7 +78,7 @@ export interface TransactionDialect<C> {
 const ROLLED_BACK =
   'COMMIT was answered with ROLLBACK: a statement of the transaction failed and its error was caught. Let the error through, or run work that may fail in tx.transaction()'
 
-/** What became of a transaction so far. */
+/** The progress of a transaction. */
 interface Progress<T> {
   commit: 'not sent' | 'sent' | 'done'
   result?: T

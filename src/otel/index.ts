@@ -9,17 +9,17 @@ import { Subscriptions } from './subscriptions.ts'
 
 export { ATTRIBUTES, type Instrument, type InstrumentKey, INSTRUMENTS } from './names.ts'
 
-/** What {@link instrument} reports, and where to. */
+/** Options of {@link instrument}: its subjects and its receivers. */
 export interface InstrumentOptions {
   /** Receives the metrics. Default: the global provider, also one that is set later. null: no metrics. */
   readonly meterProvider?: MeterProvider | null | undefined
   /** Receives the spans. Default: the global provider, also one that is set later. null: no spans. */
   readonly tracerProvider?: TracerProvider | null | undefined
-  /** Which pools and groups. Default: every pool and every group of the process, also those created later. */
+  /** Pools and groups to report. Default: every pool and every group of the process, also those created later. */
   readonly pools?: Iterable<InsightSource | GroupInsightSource> | undefined
 }
 
-/** What {@link instrument} began. */
+/** A running instrumentation, as {@link instrument} returns it. */
 export interface Instrumentation extends Disposable {
   /** Ends it. Safe to call twice. */
   end(): void

@@ -1,11 +1,11 @@
-/** What is measured: the name, the unit and the meaning of each instrument. */
+/** One instrument: its name, its unit and its meaning. */
 export interface Instrument {
   readonly name: string
   readonly unit: string
   readonly description: string
 }
 
-/** How the sources call each instrument. */
+/** The key of an instrument in the sources. */
 export type InstrumentKey =
   | 'count'
   | 'idleMax'
@@ -166,5 +166,5 @@ export const ATTRIBUTES = {
 export const WAIT_BUCKETS: number[] = [
   0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ]
-/** Of a connect, and of the time for which a connection is held. */
+/** Bucket boundaries in seconds for a connect, and for the time that a connection is held. */
 export const WORK_BUCKETS: number[] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]

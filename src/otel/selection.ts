@@ -5,7 +5,7 @@ import type { GroupInsightSource } from '../group/index.ts'
 import type { InsightSource, PoolEvent, ServerInfo } from '../index.ts'
 import { ATTRIBUTES } from './names.ts'
 
-/** What does not change in the life of a pool. */
+/** Facts that do not change in the life of a pool. */
 interface Known {
   readonly poolId: number
   readonly server: ServerInfo | undefined

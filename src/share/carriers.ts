@@ -16,7 +16,7 @@ const POOLED_MS = 20
 // Seats that are assumed of a connection whose limit is known only when it is open.
 const ASSUMED_SEATS = 100
 
-/** Who counts the places. */
+/** The counters of places. */
 interface Counting {
   /** Places that exist. */
   places(): number

@@ -3,7 +3,7 @@ import type { PoolEngine } from '../core/engine.ts'
 import { Alarm } from '../core/runtime/alarm.ts'
 import type { Carrier } from './carrier.ts'
 
-// How often connections are inspected: an expired one is returned within 1 s.
+// Interval of inspections: an expired connection is returned within 1 s.
 const INSPECT_MS = 500
 
 /** The connections of a share, and what is done with those that are no longer fit. */

@@ -9,7 +9,7 @@ export class Place {
   isGone = false
 }
 
-/** What places need of the connections. */
+/** The parts of the connections that places use. */
 export interface Capacity {
   /** Seats that the usable connections have together. */
   readonly capacity: number

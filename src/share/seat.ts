@@ -10,7 +10,7 @@ export interface Abortable {
   aborted(reason: unknown): void
 }
 
-/** What a seat needs of its share. */
+/** The parts of a share that a seat uses. */
 export interface SeatHome<C> {
   readonly name: string
   readonly losses: number

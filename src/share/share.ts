@@ -132,7 +132,7 @@ export class Share<V = unknown> implements AsyncDisposable, InsightSource {
    * rejects immediately with its reason; a statement that was sent runs on. With `retries`, `fn` runs again when its
    * connection was lost: only for work that may run twice.
    *
-   * What `fn` throws passes through. Rejects with PoolError, code 'CONNECTION_LOST' when the connection was lost (`cause`
+   * An error of `fn` passes through. Rejects with PoolError, code 'CONNECTION_LOST' when the connection was lost (`cause`
    * is the same for each of its callers) and 'CONNECTION_DIRTY' when a statement left something open on it; and with the
    * errors of `pool.run`. A view refuses what needs a connection of its own with ShareRefusedError, and every use after the
    * end of its run with LeaseReleasedError.
@@ -165,7 +165,7 @@ export class Share<V = unknown> implements AsyncDisposable, InsightSource {
     }
   }
 
-  /** What `explain`, `formatState`, the inspector and OpenTelemetry read. Its connections are seats. */
+  /** Read by `explain`, `formatState`, the inspector and OpenTelemetry. */
   get options(): InsightSource['options'] {
     return this.#pool.options
   }

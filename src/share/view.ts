@@ -4,7 +4,7 @@ import type { MariadbSharedView } from '../managers/mysql/mariadb-share.ts'
 import type { PgSharedView } from '../managers/pg/share.ts'
 import type { RedisSharedView } from '../managers/redis/share.ts'
 
-/** What of a connection a view has, by the type of the connection. `unknown` for a manager of one's own: give it to `share`. */
+/** The view of a connection, by the type of the connection. `unknown` for a manager of one's own: give it to `share`. */
 export type SharedView<C> = C extends { readonly remoteSettings: object; request: unknown }
   ? Http2View
   : C extends { createChannel: unknown; createConfirmChannel: unknown }

@@ -1,7 +1,7 @@
 import type { ConnectContext, ConnectionManager } from '../core/contract/manager.ts'
 
 /**
- * How one call of a {@link ScriptedManager} ends: `ok`; `fail`: it rejects; `throw`: it throws synchronously;
+ * The outcome of one call of a {@link ScriptedManager}: `ok`; `fail`: it rejects; `throw`: it throws synchronously;
  * `never`: its promise stays pending; `undefined`: it resolves with undefined; a promise: like `ok` once that has settled, and
  * rejects with it.
  */

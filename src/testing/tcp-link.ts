@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net'
 
-/** What the network between the two sides does at the moment. */
+/** The present behaviour of the network between the two sides. */
 export interface Network {
   /** `blackhole`: nothing arrives; `halfOpen`: what the server says last (its end or reset) does not arrive. */
   mode: 'open' | 'blackhole' | 'halfOpen'
-  /** How long everything is under way, in each direction. */
+  /** Delay of every byte, in each direction. */
   delayMs: number
-  /** How much passes in each direction of each connection. */
+  /** Rate in each direction of each connection. */
   bytesPerSecond: number
 }
 
@@ -118,7 +118,7 @@ export class TcpLink {
   }
 }
 
-/** What is under way from one side to the other, in its order. */
+/** Bytes under way from one side to the other, in order. */
 class Direction {
   source: Socket | undefined
   readonly #network: Network

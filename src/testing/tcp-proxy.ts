@@ -18,11 +18,11 @@ export interface TcpProxyTarget {
   readonly port: number
 }
 
-/** How slow a network is, see {@link TcpProxy.slow}. */
+/** The delay and the rate of a network, see {@link TcpProxy.slow}. */
 export interface SlowNetwork {
-  /** How long every byte is under way, in each direction, in milliseconds. Default: 0. */
+  /** Delay of every byte in each direction, in milliseconds. Default: 0. */
   readonly delayMs?: number | undefined
-  /** How many bytes pass each second, in each direction of each connection. Default: Infinity. */
+  /** Bytes per second in each direction of each connection. Default: Infinity. */
   readonly bytesPerSecond?: number | undefined
 }
 
@@ -50,7 +50,7 @@ export interface SlowNetwork {
  * ```
  */
 export class TcpProxy implements AsyncDisposable {
-  /** Where the proxy listens: always '127.0.0.1'. */
+  /** The address on which the proxy listens: always '127.0.0.1'. */
   readonly host: string = HOST
   /** The port on which it listens: a free one, the same for its whole life. */
   readonly port: number
@@ -77,18 +77,18 @@ export class TcpProxy implements AsyncDisposable {
     return new TcpProxy({ host, port }, await listen(0))
   }
 
-  /** How many connections clients hold open at the moment. One that its client has ended does not count. */
+  /** Number of connections that clients hold open at the moment. A connection that its client has ended does not count. */
   get connections(): number {
     return [...this.#links].filter(({ isHeld }) => isHeld).length
   }
 
-  /** How many handles of this process are the proxy's own: its listener and two sockets a connection. */
+  /** Number of handles of this process that belong to the proxy: its listener and two sockets per connection. */
   get handles(): number {
     const sockets = [...this.#links].reduce((sum, link) => sum + link.sockets, 0)
     return Number(this.#listener?.listening ?? false) + sockets
   }
 
-  /** How many connections were accepted since the start. */
+  /** Number of connections accepted since the start. */
   get accepted(): number {
     return this.#accepted
   }

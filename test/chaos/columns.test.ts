@@ -104,6 +104,26 @@ test('recoveries are compared by the medians of three repeats, and fewer are nam
   })
 })
 
+test('in a run with a share its rules are judged too, and only its recovery is compared', () => {
+  const shared = (ours: Partial<Columns>, exclusive: Partial<Columns> = {}) =>
+    judge(
+      new Map<ContenderName, Columns>([
+        ['cenote with retries', { ...good, ...exclusive }],
+        ['cenote share with retries', { ...good, ...ours }],
+        ['postgres.js', { ...good, recoveriesMs: [0, 0, 0] }],
+      ]),
+      stops(3),
+    ).worse
+  const slow = { recoveriesMs: [2_700, 2_700, 2_700] }
+  expect(shared({}, slow)).toEqual([])
+  expect(shared(slow)).toEqual([
+    "cenote share with retries, recovery after 'stop': 2700 ms, postgres.js has 0 ms",
+  ])
+  expect(shared({ errors: 1 })).toEqual(['cenote share with retries: errors must be 0 (got 1)'])
+  // It has no limit of a statement.
+  expect(shared({ longestMs: 20_000 })).toEqual([])
+})
+
 test('a schedule has every fault once before any comes again, and at least one', () => {
   const random = new Random(1)
   const chosen = schedule(150, 5_000, () => random.next())

@@ -23,7 +23,7 @@ export interface GenericPoolOptions {
   readonly destroyTimeoutMillis?: number | string | undefined
   /** Priorities from 0, which is served first, to one below this. Default: 1. */
   readonly priorityRange?: number | undefined
-  /** Which idle resource is handed out: the one idle for longest, or the last one used. Default: true. */
+  /** Whether the resource that is idle for longest is handed out, instead of the last one used. Default: true. */
   readonly fifo?: boolean | undefined
   /** false: nothing is created before `start` or the first acquire. Default: true. */
   readonly autostart?: boolean | undefined

@@ -2,10 +2,10 @@ import { type ConnectContext, type ConnectionManager, type Lease } from '../../i
 import { Mysql2Manager } from '../../managers/mysql/mysql2.ts'
 import type { DriverConnection, Mysql2Module } from './driver.ts'
 
-/** How long idle connections above `maxIdle` are kept. */
+/** Time for which idle connections above `maxIdle` are kept. */
 const SURPLUS_MS = 1_000
 
-/** What connections report to their pool. */
+/** The reports of connections to their pool. */
 export interface ConnectionOwner {
   readonly maxIdle: number
   /** A connection was released, and may already belong to the next caller. */
@@ -79,7 +79,7 @@ export class Connections implements ConnectionManager<DriverConnection> {
     this.#manager.unref(connection)
   }
 
-  /** How many are in use. */
+  /** Number of connections in use. */
   get lent(): number {
     return this.#leases.size
   }

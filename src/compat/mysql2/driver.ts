@@ -24,7 +24,7 @@ export interface Query extends EventEmitter {
   namedPlaceholders?: unknown
 }
 
-/** What a statement failed with. */
+/** The error of a statement. */
 export interface Failure extends Error {
   readonly errno?: number
   readonly fatal?: boolean

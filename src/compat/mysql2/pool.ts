@@ -18,7 +18,7 @@ type Done = (error: Failure | null, ...rest: unknown[]) => unknown
 const CLOSED = 'Pool is closed.'
 // No pool opens that many connections; the limit of the pool underneath is a whole number.
 const NO_LIMIT = 1_000_000
-// How much later than the driver's own limit a connect is given up.
+// Time after the driver's own limit at which a connect is given up.
 const GRACE_MS = 1_000
 // For each driver: the methods of Mysql2Pool with the driver's own Pool behind them, for `instanceof`.
 const prototypes = new WeakMap<Mysql2Module, object>()
@@ -91,18 +91,18 @@ export class Mysql2Pool extends EventEmitter {
     return this.#ended !== undefined
   }
 
-  /** How many connections there are. */
+  /** Number of connections. */
   get _allConnections(): { readonly length: number } {
     const { connections, opening } = this.core.state()
     return { length: connections + opening }
   }
 
-  /** How many connections are idle. */
+  /** Number of idle connections. */
   get _freeConnections(): { readonly length: number } {
     return { length: this.core.state().idle }
   }
 
-  /** How many callers wait for a connection that is in use. */
+  /** Number of callers that wait for a connection in use. */
   get _connectionQueue(): { readonly length: number } {
     return { length: Math.max(0, this.#surplus()) }
   }
@@ -223,7 +223,7 @@ export class Mysql2Pool extends EventEmitter {
     return connection
   }
 
-  // How many more callers there are than connections; from 0 on, one more has to wait for a connection that is in use.
+  // Number of callers beyond the number of connections; from 0 on, one more has to wait for a connection in use.
   #surplus(connections: number = this.core.options.maxSize): number {
     return this.#connections.lent + this.#pending - connections
   }

@@ -14,7 +14,7 @@ interface Caller {
   readonly deadline: number
 }
 
-/** What the callers need of their pool. */
+/** The parts of the pool that the callers use. */
 interface Host {
   /** Makes a lease the client of a caller. */
   lend(lease: Lease<DriverClient>): DriverClient

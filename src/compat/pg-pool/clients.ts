@@ -30,7 +30,7 @@ export interface DriverClient extends EventEmitter {
 
 export type ClientClass = new (options: never) => unknown
 
-/** What the manager reads of its pool, and reports to it. */
+/** The parts of the pool that the manager uses. */
 export interface ClientOwner {
   readonly options: GivenOptions
   readonly Client: ClientClass | undefined
@@ -45,7 +45,7 @@ export interface ClientOwner {
   removed(client: DriverClient): void
 }
 
-/** What is recorded about a client in addition to the driver. */
+/** State that is recorded about a client in addition to the driver. */
 interface Health {
   readonly lost: (error?: unknown) => void
   /** The listeners of 'error' that are not the holder's. */
@@ -65,10 +65,10 @@ export class ClientManager implements ConnectionManager<DriverClient> {
   readonly #pool: ClientOwner
   readonly #health = new WeakMap<DriverClient, Health>()
   readonly #failedAttempts = new WeakMap<object, number>()
-  /** How clients are shared, with the option maxPipeline. */
+  /** The sharing of clients, with the option maxPipeline. */
   readonly share: ShareableConnection<DriverClient> | undefined
   #loaded: ClientClass | undefined
-  /** How many attempts to connect were begun. */
+  /** Number of attempts to connect that were begun. */
   attempts = 0
 
   constructor(pool: ClientOwner) {

@@ -5,7 +5,7 @@ import type { Client, ClientBase, ClientConfig, PoolClient, PoolConfig } from '.
 /** The class of the clients. */
 export type ClientLikeCtr<C = Client> = new (config?: string | ClientConfig) => C
 
-/** What a client that is returned is brought back to. */
+/** The state to which a returned client is restored. */
 export type PgPoolReset = 'none' | 'rollback' | 'discard all'
 
 /** Options of the class `Pool`: those of `pg.Pool`, with those of `pg.Client`, and a few of its own. */
@@ -19,13 +19,13 @@ export type PgPoolOptions<C = Client> = Omit<PoolConfig, 'Client' | 'onConnect' 
   /** Judges a new client: calls back with an error if the client may not be used. */
   verify?: ((client: NoInfer<C> & PoolClient, done: (error?: Error | null) => void) => unknown) | undefined
   /**
-   * What happens to a client that is returned: `rollback`: an open transaction is rolled back; `discard all`: the session
+   * The treatment of a returned client: `rollback`: an open transaction is rolled back; `discard all`: the session
    * state is reset too, by DISCARD ALL and then `onConnect`; `none`: a client in a transaction is closed. A client with a
    * query still running is always closed. Default: 'rollback'.
    */
   resetOnRelease?: PgPoolReset | undefined
   /**
-   * How many queries of `pool.query` one client carries at a time: they share clients, which needs pg 8.23. A query that
+   * Maximum number of concurrent queries of `pool.query` on one client: they share clients, which needs pg 8.23. A query that
    * needs a client of its own (BEGIN, SET, COPY, several statements, …) gets one, as from `connect`. Cursors and streams
    * are rejected on every client of the pool, and `query_timeout` is rejected. Default: none: a client for each query.
    */

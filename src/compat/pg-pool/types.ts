@@ -23,7 +23,7 @@ export interface FieldDef {
   format: string
 }
 
-/** What every result has. */
+/** The members of every result. */
 export interface QueryResultBase {
   command: string
   rowCount: number | null
@@ -67,7 +67,7 @@ export type Submittable = HasDriverTypes extends true
   ? pg.Submittable
   : { submit: (connection: any) => unknown }
 
-/** What NOTIFY sends. */
+/** The message of a NOTIFY. */
 export interface Notification {
   processId: number
   channel: string
@@ -104,7 +104,7 @@ interface BareClient extends EventEmitter {
 export type ConnectionConfig = HasDriverTypes extends true ? pg.ConnectionConfig : any
 /** The defaults of the driver. */
 export type Defaults = HasDriverTypes extends true ? pg.Defaults : any
-/** What collects the rows of a query. */
+/** The object that collects the rows of a query. */
 export type ResultBuilder<R extends QueryResultRow = any> = HasDriverTypes extends true
   ? pg.ResultBuilder<R>
   : any
@@ -112,11 +112,11 @@ export type ResultBuilder<R extends QueryResultRow = any> = HasDriverTypes exten
 export type QueryParse = HasDriverTypes extends true ? pg.QueryParse : any
 /** Whether a transaction is open, as the server reports it. */
 export type TransactionStatus = 'I' | 'T' | 'E' | null
-/** What `Connection.bind` takes. */
+/** The parameter of `Connection.bind`. */
 export type BindConfig = HasDriverTypes extends true ? pg.BindConfig : any
-/** What `Connection.execute` takes. */
+/** The parameter of `Connection.execute`. */
 export type ExecuteConfig = HasDriverTypes extends true ? pg.ExecuteConfig : any
-/** What `Connection.describe` and `close` take. */
+/** The parameter of `Connection.describe` and `close`. */
 export type MessageConfig = HasDriverTypes extends true ? pg.MessageConfig : any
 /** The protocol connection of a client. */
 export type Connection = HasDriverTypes extends true ? pg.Connection : any
@@ -143,7 +143,7 @@ export type Client = HasDriverTypes extends true ? pg.Client : BareClient
 export type PoolClient = HasDriverTypes extends true
   ? pg.PoolClient
   : BareClient & { release(error?: Error | boolean): void }
-/** What `new pg.Client` takes. */
+/** The parameter of `new pg.Client`. */
 export type ClientConfig = HasDriverTypes extends true
   ? pg.ClientConfig
   : { connectionString?: string | undefined; [option: string]: any }

@@ -1,6 +1,6 @@
 import type { TarnPoolOptions } from './options.ts'
 
-/** What a create function makes, whether it returns a promise of it or calls back. */
+/** Returns the result of a create function, which returns a promise or calls back. */
 export async function callbackOrPromise<R>(create: TarnPoolOptions<R>['create']): Promise<R> {
   const called = Promise.withResolvers<R>()
   const result = create((error, resource) => {

@@ -37,7 +37,7 @@ export class Pending<R> implements PendingAcquire<R> {
     this.#controller.abort()
   }
 
-  /** What the acquire gives, or the value from elsewhere, which comes first. */
+  /** Resolves with the result of the acquire, or with the value from elsewhere if that comes first. */
   orElse<L>(acquire: Promise<L>): Promise<L | { value: R }> {
     return Promise.race([this.#elsewhere.promise, acquire])
   }

@@ -2,7 +2,7 @@ import type { CloseReason } from '../contract/close-reason.ts'
 import type { LeaseReleasedError } from '../contract/errors.ts'
 import type { Slot } from '../connections/slot.ts'
 
-/** Where a lease goes back to. */
+/** The receiver of released leases. */
 export interface LeaseHome<C> {
   release(slot: Slot<C>, error: unknown, lease: Lease<C>): void
   destroy(slot: Slot<C>, lease: Lease<C>): void

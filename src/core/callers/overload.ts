@@ -20,7 +20,7 @@ export class Overload {
     this.#intervalEnds = now
   }
 
-  /** How long the pool has ever been paused, in milliseconds. */
+  /** Total time of the pool's pauses, in milliseconds. */
   pausedMs(now: number): number {
     return this.#pausedMs + (this.#pausedAt === undefined ? 0 : now - this.#pausedAt)
   }

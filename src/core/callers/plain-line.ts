@@ -38,12 +38,12 @@ export class PlainLine<C> {
     return this.#came - this.#left
   }
 
-  /** How many have ever arrived. */
+  /** Number of callers that have ever arrived. */
   get came(): number {
     return this.#came
   }
 
-  /** How many have ever left from the front. */
+  /** Number of callers that have ever left from the front. */
   get left(): number {
     return this.#left
   }

@@ -5,7 +5,7 @@ import type { Histogram } from '../runtime/histogram.ts'
 import type { Mailbox } from '../runtime/mailbox.ts'
 import type { Events } from '../telemetry/events.ts'
 
-/** What is on its way to the head of the queue. */
+/** The supply that is on its way to the head of the queue. */
 export interface Supply {
   readonly inCheck: number
   readonly inHook: number
@@ -15,7 +15,7 @@ export interface Supply {
   readonly of: 'pool' | 'group'
 }
 
-/** What the queue needs of its pool for errors. */
+/** The parts of the pool that the queue uses. */
 export interface QueueSource {
   readonly options: ResolvedPoolOptions<never>
   readonly turns: Mailbox

@@ -18,7 +18,7 @@ export class Queue<C> {
   /** `pending` is what is left of `started`. */
   readonly counts = { started: 0, direct: 0, waited: 0, timedOut: 0, aborted: 0, refused: 0 }
   readonly waits: Histogram
-  /** How long the caller that left last by `shiftPlain` waited, in milliseconds. */
+  /** Wait of the caller that left last by `shiftPlain`, in milliseconds. */
   waitedMs = 0.5
 
   readonly #source: QueueSource
@@ -132,13 +132,13 @@ export class Queue<C> {
     this.#joiningPlain = -1
   }
 
-  /** How long the caller at the head has waited, in milliseconds; 0 when no caller waits. */
+  /** Wait of the caller at the head, in milliseconds; 0 when no caller waits. */
   get headWaitMs(): number {
     const head = this.#waiters.head()
     return head === undefined ? 0 : this.#clock.now() - head.queuedAt
   }
 
-  /** How much time the caller at the head has left, in milliseconds; Infinity when no caller waits. */
+  /** Time that the caller at the head has left, in milliseconds; Infinity when no caller waits. */
   get headLeftMs(): number {
     const head = this.#waiters.head()
     return head === undefined ? Infinity : head.deadline - this.#clock.now()

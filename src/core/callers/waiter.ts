@@ -15,14 +15,14 @@ export class Waiter<C> implements HeapItem, LineItem {
   /** It has been served before, so it goes ahead of the waiters of its priority. */
   isRetry = false
   priority = 0
-  /** How many plain callers had ever arrived when it did: its rank among them. */
+  /** Number of plain callers that had ever arrived before it: its rank among them. */
   plainBefore = 0
-  /** How long the pool had ever been paused when it arrived, in milliseconds. */
+  /** Total time of the pool's pauses before it arrived, in milliseconds. */
   pausedBefore = 0
   watch: AbortWatch<Waiter<C>> | undefined = undefined
   /** Holds the stack of its acquire, if leaks are reported. */
   trace: Error | undefined = undefined
-  /** What its async context is known to hold. */
+  /** The mark of its async context, which records what the context holds. */
   mark: Mark | undefined = undefined
   /** -1 when it does not wait. */
   place = -1

@@ -76,7 +76,7 @@ export class Waiters<C> {
     return isBefore(plain, other) ? plain : other
   }
 
-  /** How many waiters of the head's priority are served before this one, at most `limit`. */
+  /** Returns how many waiters of the head's priority are served before this one, at most `limit`. */
   rankOf(waiter: Waiter<C>, limit: number): number {
     const priority = this.head()?.priority ?? 0
     const plain = this.#plain.first()

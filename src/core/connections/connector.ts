@@ -14,7 +14,7 @@ import { wanted } from './wanted.ts'
 // This many attempts may run concurrently whatever is open: a pool of the default size fills immediately.
 const LEAST_BURST = 10
 
-/** What gives up an attempt: a slot, or the wait of one caller of `dedicated`. */
+/** The owner of an attempt, which can give it up: a slot, or one caller of `dedicated`. */
 interface Attempt {
   controller: AbortController | undefined
   pending: PendingCall<unknown> | undefined

@@ -1,4 +1,4 @@
-/** What a {@link Places} sees of a connection. */
+/** The facts about a connection that {@link Places} uses. */
 export interface Returned {
   readonly uses: number
   readonly openedAt: number

@@ -7,7 +7,7 @@ import type { Events } from '../telemetry/events.ts'
 import type { Reports } from '../telemetry/reports.ts'
 import type { Slots } from './slots.ts'
 
-/** What all parts of one pool share. */
+/** The parts of one pool that all others use. */
 export interface PoolContext<C> {
   readonly manager: ConnectionManager<C>
   readonly options: ResolvedPoolOptions<C>

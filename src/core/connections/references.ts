@@ -1,7 +1,7 @@
 import type { PoolContext } from './pool-context.ts'
 import type { Slot } from './slot.ts'
 
-/** Which connections keep the process alive, with `allowExitOnIdle`: those that are not idle. */
+/** Sets which connections keep the process alive, with `allowExitOnIdle`: those that are not idle. */
 export class References<C> {
   readonly #context: PoolContext<C>
 

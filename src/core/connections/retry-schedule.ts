@@ -63,7 +63,7 @@ export class RetrySchedule<C> {
     this.#retry = new Alarm(clock, false, onDue)
   }
 
-  /** What outlives the pool; undefined when connecting works. */
+  /** The state that outlives the pool; undefined when connecting works. */
   save(): RetryRecord | undefined {
     if (this.#failingSince === undefined || !this.isProbing) return undefined
     return new RetryRecord(

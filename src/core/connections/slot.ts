@@ -1,7 +1,7 @@
 import type { PendingCall } from '../runtime/user-calls.ts'
 
 /**
- * What a slot is doing. Numbers, because every checkout counts by them.
+ * The state of a slot. Numbers, because every checkout counts by them.
  * `opening`: a connect attempt, afterConnect included; `checking`: isValid runs for a caller; `doubted`: isValid runs in the
  * background, and no caller counts on it; `preparing`: beforeAcquire runs, or afterConnect of an added connection; `resetting`: reset or afterRelease runs.
  */
@@ -73,7 +73,7 @@ export class Slot<C> {
   preparedIn: number = -1
   /** Whether the driver reported its end while that could not close it immediately. */
   lost = false
-  /** What the driver or the holder said about its end. */
+  /** The error with which the driver or the holder reported its end. */
   endedBy: unknown = undefined
   /** Called when the driver reports the end of the connection while it is leased; set by a holder that shares it. */
   onLost: ((error: unknown) => void) | undefined = undefined

@@ -1,4 +1,4 @@
-/** What the number of connections to open is computed from. */
+/** The numbers from which the number of connections to open is computed. */
 export interface Demand {
   /** Callers in the queue. */
   readonly queued: number
@@ -19,7 +19,7 @@ export interface Demand {
   readonly attemptLimit: number
 }
 
-/** How many connect attempts to begin now: as many as are lacking, within every limit. */
+/** Returns how many connect attempts to begin now: as many as are lacking, within every limit. */
 export function wanted(demand: Demand): number {
   const target = demand.queued + demand.minIdle
   const supply = demand.idle - demand.retiring + demand.checking + demand.opening

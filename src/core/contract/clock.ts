@@ -1,4 +1,4 @@
-/** What `Clock.setTimeout` returns. A handle without `ref` and `unref` is one that never keeps a process alive. */
+/** The result of `Clock.setTimeout`. A handle without `ref` and `unref` is one that never keeps a process alive. */
 export interface TimerHandle {
   ref?(): unknown
   unref?(): unknown

@@ -4,7 +4,7 @@ import type { PoolState } from './state.ts'
 
 export type { AcquirePhase } from './messages.ts'
 
-/** What a {@link PoolError} is about, stable across versions. Compare this instead of a message. */
+/** The reason of a {@link PoolError}, stable across versions. Compare this instead of a message. */
 export type PoolErrorCode =
   | 'ACQUIRE_TIMEOUT'
   | 'CONNECT_FAILED'
@@ -28,7 +28,7 @@ export type PoolErrorCode =
 
 const BRAND: unique symbol = Symbol.for('cenote.PoolError') as never
 
-/** What every {@link PoolError} is made of. */
+/** The details of every {@link PoolError}. */
 export interface PoolErrorDetails {
   /** The pool's name. */
   readonly pool: string
@@ -236,7 +236,7 @@ nameOf(QueueFullError, 'QueueFullError')
  * ```
  */
 export class OverloadedError extends PoolError<'OVERLOADED'> {
-  /** How long this caller had waited, in milliseconds. */
+  /** Wait of this caller, in milliseconds. */
   readonly waitedMs: number
 
   constructor(waitedMs: number, limits: { targetMs: number; intervalMs: number }, details: PoolErrorDetails) {

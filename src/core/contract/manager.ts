@@ -1,6 +1,6 @@
 import type { ShareableConnection } from './share.ts'
 
-/** What the pool passes to a manager for one connect attempt. */
+/** The argument of a manager's `connect`, for one attempt. */
 export interface ConnectContext {
   /**
    * Aborted when the attempt is no longer needed: it took longer than `connectTimeoutMs`, the pool was closed, or the
@@ -74,7 +74,7 @@ export interface ConnectionManager<C> {
   ref?(connection: C): void
   /** Lets the process end while this connection is open. Called when it becomes idle, with `allowExitOnIdle`. */
   unref?(connection: C): void
-  /** What `share` of `cenote/share` needs to lend one connection to many callers. Default: connections are not shared. */
+  /** The parts that `cenote/share` uses to lend one connection to many callers. Default: connections are not shared. */
   readonly share?: ShareableConnection<C> | undefined
   /** The server that the manager connects to, as far as it is known. Default: unknown. */
   readonly server?: ServerInfo | undefined

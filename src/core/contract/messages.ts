@@ -1,7 +1,7 @@
 import { redact } from './redact.ts'
 import type { PoolState } from './state.ts'
 
-/** What a caller was waiting for when its time ran out. */
+/** The event that a caller waited for when its time ran out. */
 export type AcquirePhase = 'queue' | 'connect' | 'check' | 'hook'
 
 /** `10 of 10 in use, 37 waiting, 0 opening` */
@@ -16,7 +16,7 @@ export function occupancy(state: PoolState | undefined): string {
   )
 }
 
-/** What the callers do that hold a connection and wait for another one of the same pool. */
+/** Describes callers that hold a connection and wait for another one of the same pool. */
 export function nestedAdvice(nested: number, leased: number, of: 'pool' | 'group' = 'pool'): string {
   const all = nested >= leased
   return (

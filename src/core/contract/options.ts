@@ -17,7 +17,7 @@ import {
 export interface OverloadOptions {
   /** The wait that is still good service, in milliseconds. */
   readonly targetMs: number
-  /** How long every wait must have exceeded `targetMs` before callers are shed, in milliseconds. */
+  /** Time for which every wait must have exceeded `targetMs` before callers are shed, in milliseconds. */
   readonly intervalMs: number
 }
 
@@ -63,7 +63,7 @@ export interface ResolvedPoolOptions<C> {
   readonly maxWaiting: number
   /** Sheds callers while the queue is standing. Default: undefined, never. */
   readonly overload: OverloadOptions | undefined
-  /** Which idle connection is handed out: the longest idle or the last used. Waiters are always served in order. Default: 'fifo'. */
+  /** The idle connection that is handed out first: the longest idle or the last used. Waiters are always served in order. Default: 'fifo'. */
   readonly queueStrategy: 'fifo' | 'lifo'
   /** Interval of the sweep of idle and old connections, in milliseconds. Infinity disables it. Default: 30,000. */
   readonly reapIntervalMs: number
@@ -105,7 +105,7 @@ export interface AcquireOptions {
 }
 
 /**
- * Which connection a caller needs: any; `fresh`: one that is opened or checked from now on; `retry`: a fresh one, ahead of
+ * The connection that a caller needs: any; `fresh`: one that is opened or checked from now on; `retry`: a fresh one, ahead of
  * every other waiting caller, because the caller has been served before and its connection broke.
  */
 export type Need = 'any' | 'fresh' | 'retry'
@@ -117,17 +117,17 @@ export interface RunOptions extends AcquireOptions {
    * signal's reason when the function has settled, or after `closeTimeoutMs`, when the connection is destroyed. Default: none.
    */
   readonly signal?: AbortSignal | undefined
-  /** How often the function runs again, on a new or checked connection, when its connection broke. Default: 0. */
+  /** Maximum number of further runs of the function, on a new or checked connection, when its connection broke. Default: 0. */
   readonly retries?: number | undefined
 }
 
-/** What the function of one run receives in addition to the connection. */
+/** The second argument of a function of `run`. */
 export interface RunContext {
   /** The signal that was passed to `run`. */
   readonly signal: AbortSignal | undefined
 }
 
-/** What {@link Pool.clear} takes. */
+/** Options of {@link Pool.clear}. */
 export interface ClearOptions {
   /** The time over which the replacement of the connections is spread, in milliseconds. Default: 0, immediately. */
   readonly overMs?: number | undefined

@@ -1,7 +1,7 @@
 const MARK = '***'
 // A shorter secret is replaced only between quotes: anywhere else it may be a part of any word.
 const SHORT = 4
-// How far a config or an error is followed into its values.
+// Maximum depth of the search in a config or an error.
 const DEPTH = 4
 
 const SECRET_KEY = /pass|pwd|secret|token|credential|^(key|pfx|auth)$/i
@@ -10,7 +10,7 @@ const KEPT = new Set<PropertyKey>(['code', 'errno', 'name', 'severity', 'sqlStat
 
 const NAME = /[\w-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api[-_]?key|access[-_]?key)\w*/.source
 const QUOTED = /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`/.source
-/** Where a text of any origin may hold a secret: the part to keep, then the secret. */
+/** Patterns of a text that may hold a secret: the part to keep, then the secret. */
 const PATTERNS: readonly (readonly [RegExp, string])[] = [
   // The last @ of the word, and after a colon that of the line: a password may hold both an @ and a space.
   [/([a-z][a-z0-9+.-]*:\/\/)(?:[^\s:@/]*:.*|\S*)@/gi, `$1${MARK}@`],

@@ -1,7 +1,7 @@
 import { PoolOptionsError } from './errors.ts'
 import { OTHER_NAMES } from './other-names.ts'
 
-/** What an option or argument must be: the rule in words, and the test. */
+/** The rule of an option or argument: its text, and its test. */
 export interface Rule {
   /** Follows `must be`. */
   readonly allowed: string

@@ -21,7 +21,7 @@ export interface Seat {
 // A method's type, so that a manager of one connection type is assignable to a manager of a wider one, as before.
 type SeatsOf<C> = { of(connection: C): number }['of']
 
-/** How a manager's connections are shared: many callers at a time, each with one view. */
+/** The sharing of a manager's connections: many concurrent callers, each with one view. */
 export interface ShareableConnection<C, V = unknown> {
   /** Maximum number of seats on one connection. A function is called again whenever a seat is given. */
   readonly perConnection: number | SeatsOf<C>

@@ -6,7 +6,7 @@ import type { CloseReason } from './close-reason.ts'
  * `opened + added = connections + detached + the sum of closed`.
  */
 export interface PoolStatistics {
-  /** How acquires ended. `tryAcquire` is not counted here. */
+  /** Outcomes of acquires. `tryAcquire` is not counted here. */
   readonly acquires: {
     readonly started: number
     /** Acquires that got a connection within the call. */
@@ -47,7 +47,7 @@ export interface PoolState {
   readonly closing: number
   /** Callers in the queue for which no idle connection is being checked. */
   readonly waiting: number
-  /** How long the caller at the head of the queue has waited, in milliseconds; 0 when the queue is empty. */
+  /** Wait of the caller at the head of the queue, in milliseconds; 0 when the queue is empty. */
   readonly headWaitMs: number
   readonly maxSize: number
   readonly minIdle: number

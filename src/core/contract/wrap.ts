@@ -8,7 +8,7 @@ export type Around<F extends (...given: never[]) => unknown> = (
 ) => ReturnType<F>
 
 /**
- * What {@link wrap} puts around a manager. Each function decides whether, with what and how often `next` is called, and what
+ * The functions that {@link wrap} puts around a manager. Each function decides whether, with what and how often `next` is called, and what
  * its outcome becomes. What a function throws counts as the failure of that call.
  */
 export interface ManagerLayer<C> {
@@ -17,15 +17,15 @@ export interface ManagerLayer<C> {
   /** Synchronous and cheap, as the method is: at every checkout and return. */
   readonly hasBroken?: Around<ConnectionManager<C>['hasBroken']> | undefined
   readonly close?: Around<ConnectionManager<C>['close']> | undefined
-  /** Where the manager has no `reset`, `next` does nothing. */
+  /** `next` does nothing if the manager has no `reset`. */
   readonly reset?: Around<NonNullable<ConnectionManager<C>['reset']>> | undefined
-  /** Where the manager has no `isFatal`, `next` gives false. */
+  /** `next` returns false if the manager has no `isFatal`. */
   readonly isFatal?: Around<NonNullable<ConnectionManager<C>['isFatal']>> | undefined
-  /** Where the manager has no `cancel`, `next` does nothing. */
+  /** `next` does nothing if the manager has no `cancel`. */
   readonly cancel?: Around<NonNullable<ConnectionManager<C>['cancel']>> | undefined
-  /** Where the manager has no `ref`, `next` does nothing. */
+  /** `next` does nothing if the manager has no `ref`. */
   readonly ref?: Around<NonNullable<ConnectionManager<C>['ref']>> | undefined
-  /** Where the manager has no `unref`, `next` does nothing. */
+  /** `next` does nothing if the manager has no `unref`. */
   readonly unref?: Around<NonNullable<ConnectionManager<C>['unref']>> | undefined
 }
 
@@ -39,7 +39,7 @@ type AnyLayer = Readonly<Record<string, ((next: AnyMethod, ...given: unknown[]) 
 /**
  * A manager around another one, for logging, metrics or credentials:
  * `wrap(manager, { connect: (next, context) => next(context).finally(count) })`.
- * What the layer does not give passes through, also `share` and `server`; an optional method is there if the manager or the
+ * Methods that the layer lacks pass through, also `share` and `server`; an optional method is there if the manager or the
  * layer has it.
  * Layers nest: the outermost is called first. Throws TypeError for a wrong argument.
  *

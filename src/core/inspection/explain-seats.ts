@@ -6,7 +6,7 @@ type Judgement = readonly [
   text: string,
 ]
 
-/** How a judgement words its numbers. */
+/** The numbers of a judgement, in words. */
 interface Words {
   readonly queue: string
   readonly longest: string

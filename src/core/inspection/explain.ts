@@ -5,7 +5,7 @@ import { nameAndCode } from '../telemetry/events.ts'
 import { judgeSeats } from './explain-seats.ts'
 import type { ConnectionInsight, InsightSource, PoolInsight } from './insight.ts'
 
-/** What keeps callers waiting, or that nothing does. */
+/** The condition that keeps callers waiting, or that none does. */
 export type PoolCondition =
   | 'healthy'
   | 'closed'
@@ -20,7 +20,7 @@ export type PoolCondition =
   | 'held'
   | 'busy'
 
-/** What is wrong with a pool now, and what to do. */
+/** The present problem of a pool, and its remedy. */
 export interface Explanation {
   readonly condition: PoolCondition
   /** `problem`: callers wait, or cannot be served, for a reason that does not pass by itself. */
@@ -39,7 +39,7 @@ export interface Holder {
   readonly longestMs: number
 }
 
-/** What {@link explain} takes in addition to the pool. */
+/** Options of {@link explain}. */
 export interface ExplainOptions {
   /** Names the holder of a connection. Default: the stack that the pool keeps if `leakThresholdMs` is set. */
   readonly holderOf?: ((connection: number) => string | undefined) | undefined

@@ -1,7 +1,7 @@
 import { duration, explain, type ExplainOptions } from './explain.ts'
 import type { InsightSource } from './insight.ts'
 
-/** How {@link formatState} writes. */
+/** Options of {@link formatState}. */
 export interface FormatOptions extends ExplainOptions {
   /** Default: decided by the terminal and the variables NO_COLOR and FORCE_COLOR. */
   readonly colour?: boolean | undefined

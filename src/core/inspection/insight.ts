@@ -7,7 +7,7 @@ import type { UserCalls } from '../runtime/user-calls.ts'
 import type { Events } from '../telemetry/events.ts'
 import { snapshot, type SnapshotSource } from './snapshot.ts'
 
-/** What one connection, or one attempt to open one, does at the moment. */
+/** The present activity of one connection, or of one attempt to open one. */
 export interface ConnectionInsight {
   /** The number of the connection, as in the payloads of the channels. */
   readonly connection: number
@@ -15,7 +15,7 @@ export interface ConnectionInsight {
   /** Time since it opened, in milliseconds; for an attempt, since it began. */
   readonly ageMs: number
   readonly uses: number
-  /** How long its present lease has been held, in milliseconds; 0 when it is not leased. */
+  /** Duration of its present lease, in milliseconds; 0 when it is not leased. */
   readonly heldMs: number
   /** The stack of its acquire, if leaks are reported (`leakThresholdMs`). */
   readonly stack: string | undefined
@@ -34,11 +34,11 @@ export interface PoolInsight {
   readonly retryInMs: number | undefined
   /** Number of waiting callers that are known to hold a connection of this pool themselves. */
   readonly nested?: number | undefined
-  /** What its connections are: those of a share are seats. */
+  /** The unit of its connections: those of a share are seats. */
   readonly unit?: 'connection' | 'seat' | undefined
 }
 
-/** What can be looked into: any pool, whatever it pools, also of another installed copy of the package. */
+/** Anything that describes itself like a pool: any pool, whatever it pools, also of another installed copy of the package. */
 export interface InsightSource {
   readonly options: {
     readonly name: string
@@ -63,7 +63,7 @@ const DOING: Readonly<Record<SlotState, ConnectionInsight['doing']>> = {
   [SlotState.gone]: 'closing',
 }
 
-/** What an insight is taken of. */
+/** The parts of a pool that an insight reads. */
 export interface InspectedPool<C> extends SnapshotSource<C> {
   readonly manager: ConnectionManager<C>
   readonly connector: Connector<C>

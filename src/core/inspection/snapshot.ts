@@ -3,7 +3,7 @@ import { SlotState } from '../connections/slot.ts'
 import type { Slots } from '../connections/slots.ts'
 import type { PoolState, PoolStatistics } from '../contract/state.ts'
 
-/** What a snapshot is taken of. */
+/** The parts of a pool that a snapshot reads. */
 export interface SnapshotSource<C> {
   readonly slots: Slots<C>
   readonly queue: Queue<C>

@@ -1,6 +1,6 @@
 import { type Clock, LONGEST_DELAY_MS, type TimerHandle } from '../contract/clock.ts'
 
-// What a timer's callback refers to. While its alarm is off the cell is empty: a timer that was left armed must not keep a
+// The object to which a timer's callback refers. While its alarm is off the cell is empty: a timer that was left armed must not keep a
 // pool in memory that is not used any more.
 interface Cell {
   alarm: Alarm | undefined

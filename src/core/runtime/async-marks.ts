@@ -5,7 +5,7 @@ import { isThenable } from './user-calls.ts'
 // One for all pools: before Node 24 each promise of the process pays for each storage. Created at the first mark.
 let storage: AsyncLocalStorage<Mark> | undefined
 
-/** What an async context is known to do with a pool. */
+/** The known use of a pool by an async context. */
 export class Mark {
   /** The hook that runs; undefined when it has settled. */
   hook: string | undefined

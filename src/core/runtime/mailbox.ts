@@ -1,4 +1,4 @@
-/** Where the parts of a pool hand in what must not run inside a half-done step. */
+/** The mailbox to which the parts of a pool pass calls that must not run inside a half-done step. */
 export interface Mailbox {
   /** The number of the running transition, or of the last one: what was proven in this one holds until it ends. */
   readonly number: number

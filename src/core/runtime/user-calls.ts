@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { type Clock, LONGEST_DELAY_MS, type TimerHandle } from '../contract/clock.ts'
 
-/** How a call into user code ended. */
+/** The outcome of a call into user code. */
 export type Outcome<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly error: unknown }
@@ -22,7 +22,7 @@ export class AbandonedError extends Error {
   }
 }
 
-/** What bounds a call. */
+/** The limits of a call. */
 export interface Bounds<T> {
   /** The name of the call, for its errors. */
   readonly what: string

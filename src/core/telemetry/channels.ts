@@ -16,7 +16,7 @@ export interface PoolEvent {
 /** A caller got a connection. */
 export interface AcquireEvent extends PoolEvent {
   readonly connection: number
-  /** How long the caller waited, in milliseconds; 0 if it did not wait. */
+  /** Wait of the caller, in milliseconds; 0 if it did not wait. */
   readonly waitMs: number
 }
 /** A lease was released, destroyed, detached or reclaimed. */
@@ -27,7 +27,7 @@ export interface ReleaseEvent extends PoolEvent {
 /** A connection was opened, or adopted by `add`. */
 export interface OpenEvent extends PoolEvent {
   readonly connection: number
-  /** How long connecting took, in milliseconds; 0 for an added connection. */
+  /** Duration of the connect, in milliseconds; 0 for an added connection. */
   readonly connectMs: number
 }
 /** A connect attempt failed. */

@@ -41,7 +41,7 @@ export class Reports {
     this.#state = state
   }
 
-  /** What every error of this pool is made of. */
+  /** Returns the details of every error of this pool. */
   details(cause?: unknown): PoolErrorDetails {
     return { pool: this.#pool, state: this.#state(), cause }
   }

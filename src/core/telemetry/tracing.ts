@@ -4,7 +4,7 @@ import type { Clock } from '../contract/clock.ts'
 import { type Events, nameOf } from './events.ts'
 
 /**
- * What one acquire carries through the events of `tracing:cenote:acquire`. The last three are filled in before `asyncEnd`;
+ * The context of one acquire in all events of `tracing:cenote:acquire`. The last three are filled in before `asyncEnd`;
  * `retries` of run are acquires of their own. A direct hand-off has all of the events too.
  */
 export interface AcquireTrace extends PoolEvent {
@@ -16,7 +16,7 @@ export interface AcquireTrace extends PoolEvent {
   error?: string
 }
 
-/** What one connect attempt carries through the events of `tracing:cenote:open`. */
+/** The context of one connect attempt in all events of `tracing:cenote:open`. */
 export interface OpenTrace extends PoolEvent {
   /** The connection that it is to be. */
   readonly connection: number

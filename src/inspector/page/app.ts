@@ -96,7 +96,7 @@ document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return
   if (key === 'p') return $('pause').click()
   if (/^[1-9]$/.test(key)) return choosePool([...history.pools.keys()][Number(key) - 1])
-  // Those that have these keys for themselves.
+  // These elements use the same keys themselves.
   if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement) return
   const all = frames()
   const now = all.findLastIndex(({ at }) => at <= (stoppedAt ?? Infinity))

@@ -5,11 +5,11 @@ export interface FullFrame extends Frame {
   readonly ids: readonly number[]
 }
 
-/** What the page remembers of one pool. */
+/** The page's memory of one pool. */
 export interface PoolHistory {
   card: PoolCard
   readonly frames: FullFrame[]
-  // How many of them came as history, which is older than every tick.
+  // Number of frames that came as history, which is older than every tick.
   old: number
 }
 

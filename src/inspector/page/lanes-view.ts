@@ -157,7 +157,7 @@ export class LanesView {
   }
 }
 
-/** What a lane's code says, in words. */
+/** Describes a lane's code in words. */
 export function describeCode(code: string | undefined): string {
   if (code === undefined || code === '.') return 'empty'
   const named = CODES[code]

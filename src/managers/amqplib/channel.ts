@@ -43,10 +43,10 @@ export interface AmqpConfirmChannelManagerOptions<C extends object> extends Omit
 const OPTIONS: Readonly<Record<string, Rule>> = { ...CONNECTION_OPTIONS, confirm: flag, onConnect: callable }
 // An exchange that every RabbitMQ has, and that every user may query.
 const EXISTING_EXCHANGE = 'amq.direct'
-// How long the close of a channel may take before its connection gets no more channels.
+// Maximum time of a channel's close, after which its connection gets no more channels.
 const GRACE_MS = 1_000
 
-/** What the manager records about a channel. */
+/** State that the manager records about a channel. */
 interface Health {
   readonly loss: LostSocket
   isRef: boolean

@@ -40,12 +40,12 @@ export const CONNECTION_OPTIONS: Readonly<Record<string, Rule>> = {
   },
 }
 const OPTIONS: Readonly<Record<string, Rule>> = { ...CONNECTION_OPTIONS, onConnect: callable }
-// How long an orderly end of a connection may take before its socket is destroyed.
+// Maximum time of an orderly end of a connection, before its socket is destroyed.
 const GRACE_MS = 1_000
 // A server of another protocol may wait for more data and never answer.
 const ANSWER_MS = 5_000
 
-/** What the manager records about a connection. */
+/** State that the manager records about a connection. */
 interface Health {
   readonly loss: LostSocket
   hasExclusiveQueue: boolean
@@ -82,7 +82,7 @@ export class AmqpConnectionManager<M extends object = DefaultAmqpConnection> imp
   readonly #socketOptions: object
   readonly #onConnect: ((connection: M) => unknown) | undefined
   readonly #health = new WeakMap<object, Health>()
-  /** How connections are shared: each caller has channels of its own. */
+  /** The sharing of connections: each caller has channels of its own. */
   readonly share: ShareableConnection<M, AmqpSharedView<M>> = amqpShare<M>()
   #driver: AmqpDriver<M> | undefined
 

@@ -70,7 +70,7 @@ export interface Fields {
   readonly exclusive?: boolean
 }
 
-/** What a connection of the driver has beyond {@link AmqpConnection}. */
+/** The members of the driver's connection beyond {@link AmqpConnection}. */
 export interface Model {
   readonly connection: Wire
   createChannel(): Promise<object>
@@ -106,7 +106,7 @@ export function keepAlive({ stream, heartbeater }: Wire, keeps: boolean): void {
 
 type Reply = (error: unknown, frame?: unknown) => unknown
 
-/** What a channel of the driver has beyond {@link AmqpChannel}. */
+/** The members of the driver's channel beyond {@link AmqpChannel}. */
 export interface ChannelInside {
   readonly connection: Wire
   readonly consumers: { readonly size: number }

@@ -6,7 +6,7 @@ import type { Model } from './driver.ts'
 const MOST_SEATS = 2_047
 
 /**
- * What one caller may use of a shared connection: channels of its own, which are closed when its run has settled. An error
+ * The part of a shared connection that one caller may use: channels of its own, which are closed when its run has settled. An error
  * that closes one of them concerns no other caller.
  */
 export interface AmqpSharedView<M> {
@@ -21,7 +21,7 @@ interface Channel {
   on(event: string, listener: (error?: unknown) => void): unknown
 }
 
-/** How connections of `amqplib` are shared: one channel, or a few, for each caller. */
+/** Returns the sharing of connections of `amqplib`: one channel, or a few, for each caller. */
 export function amqpShare<M extends object>(): ShareableConnection<M, AmqpSharedView<M>> {
   return {
     perConnection: (connection) => modelOf(connection).connection.channelMax || MOST_SEATS,

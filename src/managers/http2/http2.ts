@@ -20,7 +20,7 @@ export type { Http2Request, Http2Response, Http2View } from './view.ts'
 /** The options of `connect` of `node:http2`: TLS (`ca`, `rejectUnauthorized`, …), `settings`, `maxSessionMemory`. */
 export type Http2ManagerOptions = ClientSessionOptions | SecureClientSessionOptions
 
-// How long an orderly end of a session may take before its socket is destroyed.
+// Maximum time of an orderly end of a session, before its socket is destroyed.
 const GRACE_MS = 1_000
 const UNTRUSTED =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_|ERR_SSL_(WRONG_VERSION|UNSUPPORTED))/
@@ -70,7 +70,7 @@ export class Http2Manager implements ConnectionManager<ClientHttp2Session> {
   readonly #authority: URL
   readonly #options: Http2ManagerOptions
   readonly #health = new WeakMap<ClientHttp2Session, Health>()
-  /** How sessions are shared: as many seats as the server allows concurrent requests. */
+  /** The sharing of sessions: as many seats as the server allows concurrent requests. */
   readonly share: ShareableConnection<ClientHttp2Session, Http2View> = shareOfSessions
 
   /** `authority`: a URL of the scheme http or https. Throws TypeError for any other. */

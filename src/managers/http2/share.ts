@@ -13,7 +13,7 @@ import type { Http2Request, Http2Response, Http2View } from './view.ts'
 // A server that sets no limit reports 2^32 - 1.
 const MOST_SEATS = 1_000
 
-/** How sessions are shared. */
+/** The sharing of sessions. */
 export const shareOfSessions: ShareableConnection<ClientHttp2Session, Http2View> = {
   perConnection: (session) => {
     if (session.closed || session.destroyed) return 0

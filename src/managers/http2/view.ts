@@ -18,7 +18,7 @@ export interface Http2Response {
  */
 export type Http2Request = ClientHttp2Stream & PromiseLike<Http2Response>
 
-/** What one caller may use of a shared session. */
+/** The part of a shared session that one caller may use. */
 export interface Http2View {
   /** Sends a request, without a body unless `endStream: false` is given. It does not throw. */
   request(headers: OutgoingHttpHeaders, options?: ClientSessionRequestOptions): Http2Request

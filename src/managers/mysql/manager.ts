@@ -24,15 +24,15 @@ import {
 } from './session.ts'
 import { remember } from './transaction.ts'
 
-// How long an orderly end of a connection may take before its socket is destroyed.
+// Maximum time of an orderly end of a connection, before its socket is destroyed.
 const GRACE_MS = 1_000
-// How long the connection that stops a statement may take to open, and a killed connection to end at the server.
+// Maximum time for opening the connection that stops a statement, and for the end of a killed connection at the server.
 const KILLER_MS = 1_000
 const KILL_MS = 4_000
 
 export type { MysqlConfigOrUrl, MysqlConfigSource, MysqlOptions, MysqlReset } from './options.ts'
 
-/** What the manager records of a connection. */
+/** State that the manager records about a connection. */
 interface Held extends Victim {
   readonly session: MysqlSession
   readonly watch: LostSocket
@@ -151,7 +151,7 @@ export class MysqlManager<C extends object> implements ConnectionManager<C> {
     const { socket } = session
     watch.letGo()
     held.unwatch?.()
-    // What the server ended is not busy any more, even if the driver has not failed its command yet.
+    // A connection that the server ended is no longer busy, even if the driver has not failed its command yet.
     if (session.isBusy() && !watch.isBroken && socket?.readableEnded !== true) {
       const sql = session.running()?.sql
       socket?.destroy(new Error('the connection was closed while a command was running on it'))

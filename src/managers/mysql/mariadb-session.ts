@@ -215,7 +215,7 @@ interface Command extends RunningStatement {
   once?(event: 'end', listener: (error?: unknown) => void): unknown
 }
 
-/** What lies under every connection of the driver. */
+/** The inner object of every connection of the driver. */
 interface Core {
   readonly opts?: { readonly pipelining?: boolean; readonly socketTimeout?: number }
   activeReceiveCmd?(): RunningStatement | null | undefined

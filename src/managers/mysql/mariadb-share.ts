@@ -8,7 +8,7 @@ import { IN_TRANSACTION } from './session.ts'
 
 const SEATS = 64
 
-/** What one caller may use of a shared connection: `query` and `execute` of the driver, for single statements. */
+/** The part of a shared connection that one caller may use: `query` and `execute` of the driver, for single statements. */
 export type MariadbSharedView<C> = Pick<C, Extract<'query' | 'execute', keyof C>>
 
 interface Held {
@@ -36,7 +36,7 @@ export function refuseSocketTimeout(value: unknown, share = ''): void {
   )
 }
 
-/** How connections of `mariadb` are shared. */
+/** Returns the sharing of connections of `mariadb`. */
 export function mariadbShare<C extends object>(
   heldOf: (connection: C) => Held,
 ): ShareableConnection<C, MariadbSharedView<C>> {

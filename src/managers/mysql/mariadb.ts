@@ -61,7 +61,7 @@ export class MariadbManager<C extends object = MariadbConnection> extends MysqlM
     })
   }
 
-  /** How connections are shared. Throws PoolOptionsError if the config has a `socketTimeout`. */
+  /** The sharing of connections. Throws PoolOptionsError if the config has a `socketTimeout`. */
   get share(): ShareableConnection<C, MariadbSharedView<C>> {
     refuseSocketTimeout(this.configured('socketTimeout'))
     return this.#share

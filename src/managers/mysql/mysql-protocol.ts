@@ -6,7 +6,7 @@ const GREETING_MS = 5_000
 const PROBE_MS = 1_000
 // PostgreSQL's request for TLS, which PostgreSQL answers immediately, with one letter.
 const POSTGRES_PROBE = Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47)
-/** Where a server is. */
+/** The address of a server. */
 export interface ServerAddress {
   readonly host?: string | undefined
   readonly port?: number | undefined
@@ -68,7 +68,7 @@ export function watchGreeting(socket: Stream, refused: (error: Error) => void): 
   socket.on('data', onData)
 }
 
-// What another kind of server began with. undefined: a greeting of version 9 or 10, or an error such as too many connections.
+// Returns the greeting of another kind of server. undefined: a greeting of version 9 or 10, or an error such as too many connections.
 function greetingOf(chunk: Uint8Array, isProbing: boolean): string | undefined {
   const [letter, , , sequence, first] = chunk
   if (isProbing && chunk.length === 1 && (letter === 0x53 || letter === 0x4e)) return 'is a PostgreSQL server'

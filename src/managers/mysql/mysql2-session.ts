@@ -175,7 +175,7 @@ interface KeepAlive {
   readonly keepAliveInitialDelay?: number
 }
 
-/** What lies under every connection of the driver. */
+/** The inner object of every connection of the driver. */
 interface Core extends WatchedCore {
   connect(done: Done): void
   ping(done: Done): void

@@ -31,7 +31,7 @@ interface Packet {
   readonly end: number
 }
 
-/** What the end of an answer reports. */
+/** The report at the end of an answer. */
 export interface Ending {
   /** undefined after an error, which does not report the transaction that it may have left open. */
   readonly status?: number

@@ -1,14 +1,14 @@
 import { callable, checkArguments, duration, type Rule } from '../../core/contract/rules.ts'
 import type { MysqlAdapter } from './session.ts'
 
-/** What a connection is brought back to when it is returned. */
+/** The state to which a returned connection is restored. */
 export type MysqlReset = 'none' | 'rollback' | 'reset'
 
 /** A config of the driver, or a connection string. */
 export type MysqlConfigOrUrl = object | string
 
 /**
- * What a manager connects with. A function is called for every connect (rotating credentials); its failure is a connect
+ * The configuration of a manager. A function is called for every connect (rotating credentials); its failure is a connect
  * failure. `undefined`, as of a missing environment variable, is rejected by the constructor.
  */
 export type MysqlConfigSource =
@@ -19,7 +19,7 @@ export type MysqlConfigSource =
 /** The options that both managers share. */
 export interface MysqlOptions<C> {
   /**
-   * What happens to a connection that is returned. `rollback`: an open transaction is rolled back, autocommit and the
+   * The treatment of a returned connection. `rollback`: an open transaction is rolled back, autocommit and the
    * database are restored; this costs nothing if they are unchanged. `reset`: the rest of the session too (variables,
    * temporary tables, locks, prepared statements), one round trip each. `none`: a connection that is not as it was is
    * closed. A connection with a command still running is always closed, and so is one whose user was changed. A failed

@@ -29,7 +29,7 @@ const OF_SESSION = new Set(['GET_LOCK', 'RELEASE_LOCK', 'RELEASE_ALL_LOCKS', 'FO
 const SUSPICIOUS = /[;*@]|lock|found_rows|row_count|last_insert_id|temporary/i
 const MYSQL = { isMysql: true }
 
-/** What a statement must be to run on a shared connection; undefined: it may run. */
+/** Returns the rule that a statement breaks on a shared connection; undefined: it may run. */
 export function refusalOf(text: string): string | undefined {
   const words = wordsOf(text, MYSQL, SUSPICIOUS.test(text) ? Infinity : 1)
   if (isSeveral(words)) return SINGLE

@@ -38,9 +38,9 @@ export interface MysqlSession {
   end(): void
 }
 
-/** How the socket of a new connection is opened, and what the manager needs of it. */
+/** The opening of a new connection's socket, and the parts of it that the manager uses. */
 export interface Dial {
-  /** Where to connect instead of the address of the config. */
+  /** The address to connect to instead of that of the config. */
   readonly address: { readonly host: string; readonly port: number } | undefined
   /** Called with the socket as soon as there is one. */
   own(socket: Stream): void
@@ -48,12 +48,12 @@ export interface Dial {
   refused(error: Error): void
 }
 
-/** What differs between the drivers. */
+/** The differences between the drivers. */
 export interface MysqlAdapter {
   /** The name of the manager's class, for messages. */
   readonly manager: string
   readonly system: 'mysql' | 'mariadb'
-  /** What the option `driver` must be, in words. */
+  /** The rule of the option `driver`, in words. */
   readonly driverRule: string
   load(): Promise<unknown>
   /** The config that a connection string stands for. Throws TypeError for a wrong one. */

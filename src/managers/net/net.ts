@@ -16,7 +16,7 @@ import { whileOpen } from './while-open.ts'
 
 export type { NetConfig, NetConfigSource, NetManagerOptions } from './options.ts'
 
-// How long unsent bytes may delay a close before the socket is destroyed.
+// Maximum time that unsent bytes delay a close, before the socket is destroyed.
 const GRACE_MS = 1_000
 // Errors that retrying cannot fix: no permission for the Unix socket, and mistakes in a config.
 const FATAL = new Set(['BAD_CONFIG', 'EACCES', 'EINVAL', 'EPERM', 'ENAMETOOLONG', 'ERR_SOCKET_BAD_PORT'])
@@ -31,7 +31,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^ERR_SSL_(WRONG_VERSION|PACKET_LENGTH)/, 'is this the port on which the server speaks TLS?'],
 ]
 
-/** What the manager records about a socket. */
+/** State that the manager records about a socket. */
 interface Health {
   readonly loss: LostSocket
   /** Bytes written when the socket last became idle. undefined while it is being prepared. */

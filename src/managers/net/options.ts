@@ -3,7 +3,7 @@ import type { ConnectionOptions } from 'node:tls'
 
 import { callable, checkArguments, duration, flag, type Rule, show } from '../../core/contract/rules.ts'
 
-/** Where a NetManager connects to. Any other option is passed to node:net's `connect` (family, localAddress, lookup, …). */
+/** The address that a NetManager connects to. Any other option is passed to node:net's `connect` (family, localAddress, lookup, …). */
 export interface NetConfig {
   /** Default: 'localhost'. */
   readonly host?: string | undefined

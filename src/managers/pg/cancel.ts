@@ -61,7 +61,7 @@ export function cancellable<C extends PgClient = InstalledClient, T = unknown>(
   }
 }
 
-/** How a cancellation ended. */
+/** The outcome of a cancellation. */
 export type CancelOutcome = 'settled' | 'destroyed'
 
 /**

@@ -20,7 +20,7 @@ const OPTIONS: Readonly<Record<string, Rule>> = {
   dnsRefreshMs: duration('above 0', 'or Infinity'),
   share: flag,
 }
-// What the driver reads as a URL or as the folder of a socket; it takes any other text for a database of localhost.
+// Texts that the driver reads as a URL or as the folder of a socket; it takes any other text for a database of localhost.
 const CONNECTION_STRING = /^(?:postgres(?:ql)?:\/\/|socket:|\/)/i
 
 /** The config for the driver. Throws TypeError, with a code that makes it fatal, for a wrong one. */

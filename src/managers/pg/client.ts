@@ -1,4 +1,4 @@
-/** What `new pg.Client` takes; its options are the driver's. */
+/** The parameter of `new pg.Client`; its options are the driver's. */
 export interface PgConfig {
   /** May name several hosts: `postgres://u@h1:5432,h2:5433/db?target_session_attrs=read-write`. */
   readonly connectionString?: string | undefined

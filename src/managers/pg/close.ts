@@ -3,7 +3,7 @@ import { cancelRunning } from './cancel.ts'
 import { destroySocket, isBusy, type PgClient } from './client.ts'
 import { isFatalMessage } from './errors.ts'
 
-// How long an orderly end of a connection may take before its socket is destroyed.
+// Maximum time of an orderly end of a connection, before its socket is destroyed.
 const GRACE_MS = 1_000
 const LATE_REQUEST_MS = 1_000
 // A silent network must not hold the slot for longer than a caller waits.

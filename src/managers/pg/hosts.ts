@@ -19,7 +19,7 @@ export interface Candidate {
   readonly config: PgConfig
 }
 
-/** What a config and the options say about hosts. */
+/** The hosts that a config and the options name. */
 export interface Candidates {
   readonly hosts: readonly Candidate[]
   readonly target: TargetSessionAttrs
@@ -45,7 +45,7 @@ export interface Candidates {
  */
 export class PgHostsError extends Error {
   override readonly name: string = 'PgHostsError'
-  /** What each host answered, in the order in which they were tried. */
+  /** The answer of each host, in the order in which they were tried. */
   readonly hosts: readonly { readonly host: string; readonly error: unknown }[]
 
   constructor(target: TargetSessionAttrs, hosts: readonly { host: string; error: unknown }[]) {

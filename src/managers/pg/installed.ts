@@ -18,5 +18,5 @@ export type BareClient = Omit<UsedClient, `_${string}`>
 /** A client of `pg`: `pg.Client` where the types of `pg` are installed, otherwise its main methods. */
 export type PgClient = HasDriverTypes extends true ? DriverClient : BareClient
 
-/** What `new pg.Client` takes: `pg.ClientConfig` where the types of `pg` are installed, otherwise any object. */
+/** The parameter of `new pg.Client`: `pg.ClientConfig` where the types of `pg` are installed, otherwise any object. */
 export type PgConfig = HasDriverTypes extends true ? DriverConfig : UsedConfig | object

@@ -16,9 +16,9 @@ export interface ListenNotification {
 export interface ListenGap {
   /** When the connection was last known to work: every notification until then has been passed to the handler. */
   readonly since: Date
-  /** How long the gap lasted, in milliseconds. */
+  /** Length of the gap, in milliseconds. */
   readonly durationMs: number
-  /** What ended the connection. */
+  /** The error that ended the connection. */
   readonly cause: unknown
 }
 
@@ -41,7 +41,7 @@ export interface ListenOptions {
   readonly backoff?: { readonly minMs: number; readonly maxMs: number } | undefined
 }
 
-/** What {@link listen} resolves with. */
+/** The result of {@link listen}. */
 export interface Listening extends AsyncDisposable {
   /** Whether the channels are subscribed at this instant. False while the connection is re-created, and after the end. */
   readonly isListening: boolean

@@ -3,7 +3,7 @@ import type { HostOrder, PgHost } from './hosts.ts'
 import type { PgClient as InstalledClient } from './installed.ts'
 import type { TargetSessionAttrs } from './target.ts'
 
-/** What a connection is brought back to when it is returned. */
+/** The state to which a returned connection is restored. */
 export type PgReset = 'none' | 'rollback' | 'discard all'
 
 /** Options of {@link PgManager}. */
@@ -16,7 +16,7 @@ export interface PgManagerOptions<C extends object = InstalledClient> {
    */
   readonly onConnect?: ((client: C) => void | Promise<void>) | undefined
   /**
-   * What happens to a connection that is returned: `rollback`: an open transaction is rolled back, at no cost where there is
+   * The treatment of a returned connection: `rollback`: an open transaction is rolled back, at no cost where there is
    * none; `discard all`: session state too, one round trip each; `none`: a connection in a transaction is closed.
    * One with a query still running is always closed. Default: 'rollback'.
    */
@@ -24,13 +24,13 @@ export interface PgManagerOptions<C extends object = InstalledClient> {
   /** Several hosts, of which each connection is to one. They replace those of the config. Default: those of the config. */
   readonly hosts?: readonly PgHost[] | undefined
   /**
-   * Which of the hosts will do. A connection whose server has changed its role is not valid any more. `prefer-standby`: a
+   * The role that a host must have. A connection whose server has changed its role is not valid any more. `prefer-standby`: a
    * primary when there is no standby. Default: `target_session_attrs` of the connection string, or 'any'.
    */
   readonly targetSessionAttrs?: TargetSessionAttrs | undefined
   /** Whether hosts are tried as they are listed, or in a new random order for each connect. Default: 'ordered'. */
   readonly hostOrder?: HostOrder | undefined
-  /** How long one of several hosts may take to answer before the next is tried. Default: 3,000. */
+  /** Time that one of several hosts has to answer before the next is tried, in milliseconds. Default: 3,000. */
   readonly hostTimeoutMs?: number | undefined
   /**
    * Interval at which the host names are looked up again. A connection to an address that its name no longer has is drained:

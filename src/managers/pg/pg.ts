@@ -55,14 +55,14 @@ export {
 } from '../transaction.ts'
 
 /**
- * What a manager connects with: what `new pg.Client(config)` takes, or a connection string. `undefined` is accepted by the
+ * The configuration of a manager: the parameter of `new pg.Client(config)`, or a connection string. `undefined` is accepted by the
  * types only, so that `process.env.DATABASE_URL` can be given as it is: when it is not set, the constructor throws.
  */
 export type PgConfigOrUrl = InstalledConfig | string | undefined
 
 const HOST_TIMEOUT_MS = 3_000
 
-/** What the manager records about a client in addition to the driver. */
+/** State that the manager records about a client in addition to the driver. */
 interface Health {
   readonly socket: LostSocket
   unwatch?: () => void
@@ -117,7 +117,7 @@ export class PgManager<C extends PgClient = InstalledClient> implements Connecti
     this.#share = options.share === true ? pgShare<C>() : undefined
   }
 
-  /** How connections are shared, with the option `share`. Throws PoolOptionsError if the config has a `query_timeout`. */
+  /** The sharing of connections, with the option `share`. Throws PoolOptionsError if the config has a `query_timeout`. */
   get share(): ShareableConnection<C, PgSharedView<C>> | undefined {
     if (this.#share !== undefined && typeof this.#config !== 'function')
       refuseTimeout(timeoutOf(this.#config))

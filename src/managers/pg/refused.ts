@@ -33,7 +33,7 @@ const CACHED = 500
 const LONGEST_CACHED = 2_000
 const known = /* @__PURE__ */ new Map<string, string | undefined>()
 
-/** What a statement must be to run on a shared connection; undefined: it may run. */
+/** Returns the rule that a statement breaks on a shared connection; undefined: it may run. */
 export function refusalOf(text: string): string | undefined {
   const found = known.get(text)
   if (found !== undefined || known.has(text)) return found

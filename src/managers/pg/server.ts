@@ -4,7 +4,7 @@ import type { PgHost } from './hosts.ts'
 
 const SYSTEM = 'postgresql'
 
-/** What a config says of its server: never a credential. */
+/** Describes the server of a config, without credentials. */
 export function serverOf(config: PgConfig | string | (() => unknown), first: PgHost | undefined): ServerInfo {
   if (typeof config === 'function') return { system: SYSTEM, address: first?.host, port: first?.port }
   const { connectionString, host, port, database } = (

@@ -24,7 +24,7 @@ const NOT_IDLE: Readonly<Record<string, string>> = {
 
 export type { PgClient as PgSharedClient } from './client.ts'
 
-/** What one caller may use of a shared connection: `query` of the driver, for one statement that needs no session state. */
+/** The part of a shared connection that one caller may use: `query` of the driver, for one statement that needs no session state. */
 export interface PgSharedView<C> {
   readonly query: C extends { query: infer Query } ? Query : never
 }
@@ -44,13 +44,13 @@ interface SharedQuery extends DriverQuery {
 
 type SharedQueryClass = new (config: unknown, values: unknown, callback: unknown) => SharedQuery
 
-/** What is known of a client that may be shared. */
+/** State of a client that may be shared. */
 interface Session {
   readonly client: PgClient
   readonly Query: SharedQueryClass
   /** The session's parameters, as the server reported them when no caller shared it. */
   readonly parameters: Map<string, string>
-  /** What the statement that is being answered changed, and what the one that was answered last had changed. */
+  /** The changes of the statement that is being answered, and of the one answered last. */
   changing: string | undefined
   changed: string | undefined
   /** A statement that failed: the server's report of the session is still to come. */
@@ -118,7 +118,7 @@ export function refuseTimeout(value: unknown, share = ''): void {
   )
 }
 
-/** How connections of `pg` are shared. */
+/** Returns the sharing of connections of `pg`. */
 export function pgShare<C extends PgClient>(): ShareableConnection<C, PgSharedView<C>> {
   let isPooled = false
   return {

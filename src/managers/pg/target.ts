@@ -1,6 +1,6 @@
 import type { PgClient } from './client.ts'
 
-/** Which server is wanted, as libpq names it. */
+/** The role of the wanted server, as libpq names it. */
 export type TargetSessionAttrs = 'any' | 'primary' | 'standby' | 'read-write' | 'read-only' | 'prefer-standby'
 
 /** All of {@link TargetSessionAttrs}. */
@@ -13,7 +13,7 @@ export const TARGETS: readonly TargetSessionAttrs[] = [
   'prefer-standby',
 ]
 
-/** What a server is at the moment. */
+/** The role of a server at the moment. */
 export interface ServerRole {
   readonly isStandby: boolean
   readonly isReadOnly: boolean
@@ -29,7 +29,7 @@ export async function roleOf(client: PgClient): Promise<ServerRole> {
   return { isStandby: row?.standby === 'true', isReadOnly: row?.readonly === 'on' }
 }
 
-/** What is wrong with a server for a target; undefined: nothing. */
+/** Returns why a server does not fit a target; undefined if it fits. */
 export function misfit(
   { isStandby, isReadOnly }: ServerRole,
   target: TargetSessionAttrs,
@@ -54,7 +54,7 @@ export function isStrict(target: TargetSessionAttrs): boolean {
   return target !== 'any' && target !== 'prefer-standby'
 }
 
-// What the server reports of itself, from PostgreSQL 14 on, at the connect and after each change.
+// Parameters that the server reports from PostgreSQL 14 on, at the connect and after each change.
 const READ_ONLY_PARAMETERS = ['in_hot_standby', 'default_transaction_read_only']
 const reported = new WeakMap<PgClient, Map<string, string>>()
 

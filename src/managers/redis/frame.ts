@@ -27,13 +27,13 @@ export type RedisConfig = object | string
 /** A config, or a function that returns one for each connect. `undefined` is rejected by the constructor. */
 export type RedisConfigSource = RedisConfig | (() => RedisConfig | Promise<RedisConfig>) | undefined
 
-/** What a returned connection is restored to. */
+/** The state to which a returned connection is restored. */
 export type RedisReset = 'none' | 'undo'
 
 /** Options that the managers of both drivers have. */
 export interface RedisFrameOptions<C extends object> {
   /**
-   * What happens to a returned connection. `undo` discards an open MULTI, ends a WATCH and selects the first database again,
+   * The treatment of a returned connection. `undo` discards an open MULTI, ends a WATCH and selects the first database again,
    * at no cost if there is nothing to undo. `none` closes a connection in such a state. A connection that is subscribed, waits
    * for an answer (a blocking command), or was changed in a way that only a new connection undoes (MONITOR, AUTH, CLIENT
    * REPLY, CLIENT TRACKING, …) is always closed. Default: 'undo'.
@@ -51,7 +51,7 @@ export interface RedisFrameOptions<C extends object> {
   readonly dnsRefreshMs?: number | undefined
 }
 
-/** What the frame needs of one connection, which each driver provides in its own way. */
+/** The parts of one connection that the frame uses; each driver provides them in its own way. */
 export interface RedisHandle<C extends object> {
   readonly connection: C
   readonly address: string
@@ -78,7 +78,7 @@ export interface RedisHandle<C extends object> {
   destroy(): void
   ref(): void
   unref(): void
-  /** How the driver names commands. */
+  /** The driver's names of commands. */
   readonly shared: SharedDriver
   /** The socket, if the driver writes each command alone. */
   readonly stream?: Corkable | undefined
@@ -106,7 +106,7 @@ const OPTIONS: Readonly<Record<string, Rule>> = {
   onConnect: callable,
   dnsRefreshMs: duration('above 0', 'or Infinity'),
 }
-// How long an orderly close may take before the socket is destroyed.
+// Maximum time of an orderly close, before the socket is destroyed.
 const GRACE_MS = 1_000
 // Between two attempts to unblock a connection whose answer has not arrived.
 const UNBLOCK_INTERVAL_MS = 20
@@ -118,7 +118,7 @@ export abstract class RedisFrame<C extends object> implements ConnectionManager<
   readonly #undoes: boolean
   readonly #onConnect: ((connection: C) => unknown) | undefined
   readonly #held = new WeakMap<object, Held<C>>()
-  /** How connections are shared: commands that block or change the session are rejected. */
+  /** The sharing of connections: commands that block or change the session are rejected. */
   readonly share: ShareableConnection<C, RedisSharedView<C>> = redisShare((connection) =>
     this.#sharedOf(connection),
   )

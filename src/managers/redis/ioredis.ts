@@ -216,7 +216,7 @@ class IoredisHandle<C extends object> implements RedisHandle<C> {
   }
 }
 
-/** What a client of the driver has beyond {@link IoredisConnection}. */
+/** The members of the driver's client beyond {@link IoredisConnection}. */
 interface Client {
   readonly options: {
     readonly db?: number

@@ -238,7 +238,7 @@ interface Config {
   readonly [option: string]: unknown
 }
 
-/** What a client of the driver has beyond {@link RedisConnection}. */
+/** The members of the driver's client beyond {@link RedisConnection}. */
 interface Client {
   readonly options?:
     | {

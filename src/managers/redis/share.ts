@@ -33,11 +33,11 @@ type Exclusive =
   | 'once'
   | 'off'
 
-/** What one caller may use of a shared connection: `sendCommand` or `call`, and the commands of the driver. */
+/** The part of a shared connection that one caller may use: `sendCommand` or `call`, and the commands of the driver. */
 // Omit would lose the names of a type that has an index signature.
 export type RedisSharedView<C> = { [Name in keyof C as Name extends Exclusive ? never : Name]: C[Name] }
 
-/** What a share needs of a driver. */
+/** The parts of a driver that a share uses. */
 export interface SharedDriver {
   /** The command that a method sends, in words: `['CLIENT', 'TRACKING']`. undefined: the method is not a command. */
   commandOf(method: string): readonly string[] | undefined
@@ -45,7 +45,7 @@ export interface SharedDriver {
   readonly raw: readonly string[]
 }
 
-/** What a share needs of one connection. */
+/** The parts of one connection that a share uses. */
 export interface SharedClient {
   readonly driver: SharedDriver
   /** Whether a command changed the session. */
@@ -108,7 +108,7 @@ const REFUSED_OF_CLIENT = new Set([
 ])
 const MAY_BLOCK = new Set(['XREAD', 'XREADGROUP'])
 
-/** What a command must be to run on a shared connection; undefined: it may run. */
+/** Returns the rule that a command breaks on a shared connection; undefined: it may run. */
 export function refusalOf(command: readonly string[], args: readonly unknown[]): string | undefined {
   const [name = ''] = command
   const refusal = REFUSED.get(name)
@@ -126,7 +126,7 @@ function isBlock(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'BLOCK' in value
 }
 
-/** How connections of a driver of Redis are shared. */
+/** Returns the sharing of a Redis driver's connections. */
 export function redisShare<C extends object>(
   clientOf: (connection: C) => SharedClient,
 ): ShareableConnection<C, RedisSharedView<C>> {

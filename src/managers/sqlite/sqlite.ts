@@ -17,9 +17,9 @@ export type {
   SqliteValue,
 } from './driver.ts'
 
-/** What a connection is for. SQLite has one writer at a time, and any number of readers. */
+/** The purpose of a connection. SQLite has one writer at a time, and any number of readers. */
 export type SqliteMode = 'reader' | 'writer'
-/** What a connection is brought back to when it is returned. */
+/** The state to which a returned connection is restored. */
 export type SqliteReset = 'none' | 'rollback'
 
 /** Options of {@link SqliteManager}. */
@@ -29,13 +29,13 @@ export interface SqliteManagerOptions<D extends object = NodeSqliteDatabase> {
   /** Once per new connection, before its first use, for pragmas and functions. A throw or rejection is a connect failure. */
   readonly onConnect?: ((database: D) => unknown) | undefined
   /**
-   * What happens to a connection that is returned. `rollback`: an open transaction is rolled back; `none`: a connection in a
+   * The treatment of a returned connection. `rollback`: an open transaction is rolled back; `none`: a connection in a
    * transaction is closed. One with an unfinished iterator is always closed. Default: 'rollback'.
    */
   readonly resetOnRelease?: SqliteReset | undefined
   /** `reader`: the file is opened read-only; `writer`: it is created if need be, and switched to WAL. Default: 'writer'. */
   readonly mode?: SqliteMode | undefined
-  /** How long, in milliseconds, a statement waits for the lock of another process. It blocks the thread. Default: 5,000. */
+  /** Time that a statement waits for the lock of another process, in milliseconds. It blocks the thread. Default: 5,000. */
   readonly busyTimeoutMs?: number | undefined
 }
 

@@ -10,7 +10,7 @@ const CHECKS = 6
 const DELAY_MS = 40
 const NARROW = 6_000
 
-/** What a manager must do when it checks a connection. */
+/** Checks the behaviour of a manager when it validates a connection. */
 export const checkCases: readonly CaseDefinition[] = [
   {
     title: 'check: a good connection is valid, not broken and not lost, at every check',

@@ -7,7 +7,7 @@ const NOTICE_MS = 250
 // Time for work to reach the server.
 const UNDER_WAY_MS = 50
 
-/** What a manager must do when it closes a connection. */
+/** Checks the behaviour of a manager when it closes a connection. */
 export const closeCases: readonly CaseDefinition[] = [
   {
     title: 'close: the connection is gone at the server when it settles',

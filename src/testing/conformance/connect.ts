@@ -9,7 +9,7 @@ import { TookTooLong, type Trial } from './trial.ts'
 // Turns of the event loop after which an attempt is given up: name look-up, TCP, handshake, log-in and past it.
 const GIVE_UP_AFTER = [0, 1, 2, 3, 5, 8, 13, 21, 34]
 
-/** What a manager must do when it connects. */
+/** Checks the behaviour of a manager when it connects. */
 export const connectCases: readonly CaseDefinition[] = [
   {
     title: 'connect: each call opens another connection that can be used',

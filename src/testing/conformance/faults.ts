@@ -1,6 +1,6 @@
 import type { ConnectionManager } from '../../core/contract/manager.ts'
 
-/** Where a server listens. */
+/** The address on which a server listens. */
 export interface ServerAddress {
   readonly host: string
   readonly port: number

@@ -9,7 +9,7 @@ import type { Trial } from './trial.ts'
 const TIMES = 12
 const COLLECTIONS = 20
 
-/** What a manager must not leave behind, per connection or per check. */
+/** Checks that a manager leaves nothing behind, per connection or per check. */
 export const leftoverCases: readonly CaseDefinition[] = [
   {
     title: 'leftovers: a closed connection leaves no timer and no listener',

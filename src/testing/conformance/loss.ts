@@ -5,7 +5,7 @@ import type { CaseDefinition } from './definition.ts'
 // Time in which a driver that reconnects in the background does so.
 const RECONNECT_MS = 300
 
-/** What a manager must do when a connection dies. */
+/** Checks the behaviour of a manager when a connection dies. */
 export const lossCases: readonly CaseDefinition[] = [
   {
     title: 'loss: a connection that the server kills is reported lost, and is broken from then on',

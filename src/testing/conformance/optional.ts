@@ -6,7 +6,7 @@ import type { CaseDefinition } from './definition.ts'
 // Longer than a cancel request takes to arrive. A late one would end the next statement.
 const ROUNDS = 5
 
-/** What `cancel`, `ref` and `unref` must do in a manager that has them. */
+/** Checks `cancel`, `ref` and `unref` of a manager that has them. */
 export const optionalCases: readonly CaseDefinition[] = [
   {
     title: 'cancel: an idle connection is good after it, and so is its next statement',

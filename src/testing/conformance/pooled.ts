@@ -8,7 +8,7 @@ import type { Trial } from './trial.ts'
 // A reset that fails now and then is found.
 const ROUNDS = 12
 
-/** What a manager must do in a pool. */
+/** Checks the behaviour of a manager in a pool. */
 export const pooledCases: readonly CaseDefinition[] = [
   {
     title: 'pool: many callers share a few connections, and nothing is left when it is closed',

@@ -11,9 +11,9 @@ import { Footprint } from './footprint.ts'
 const TIMEOUT_MS = 5_000
 // A pool abandons a close after 5 s. A close near that limit holds its slot for all that time.
 const CLOSE_MS = 3_000
-// How long a socket that outlives its close is watched. A shared socket stays open.
+// Time for which a socket that outlives its close is watched. A shared socket stays open.
 const OUTLIVES_MS = 1_000
-// What keeps a process alive and can be a manager's: sockets, attempts to connect, look-ups of names, timers.
+// The kinds of handles that keep a process alive and may belong to a manager: sockets, connects, name lookups, timers.
 const HANDLES = /^(TCP|Pipe|TLS|GetAddrInfo|Timeout)/
 
 /** One connection that was opened without a pool, and what its manager reported. */
@@ -26,7 +26,7 @@ export interface Opened<C> {
   readonly controller: AbortController
 }
 
-/** What one case of the suite works with. */
+/** The environment of one case of the suite. */
 export class Trial<C> {
   readonly make: MakeManager<C>
   readonly faults: ManagerFaults<C>
