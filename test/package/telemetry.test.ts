@@ -10,6 +10,6 @@ test('the tables of docs/telemetry.md are those of the sources: npm run docs:tel
   expect(await withTables(page)).toBe(page)
   expect(page).toContain('| `cenote:acquire` | A caller got a connection. |')
   expect(page).toContain(
-    '`waitMs: number` How long the caller waited, in milliseconds; 0 if it did not wait.',
+    '`waitMs: number` Wait of the caller, in milliseconds; 0 if it did not wait.',
   )
 })
