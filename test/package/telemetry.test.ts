@@ -9,7 +9,5 @@ test('the tables of docs/telemetry.md are those of the sources: npm run docs:tel
   const page = await readFile(resolve(import.meta.dirname, '../../docs/telemetry.md'), 'utf8')
   expect(await withTables(page)).toBe(page)
   expect(page).toContain('| `cenote:acquire` | A caller got a connection. |')
-  expect(page).toContain(
-    '`waitMs: number` Wait of the caller, in milliseconds; 0 if it did not wait.',
-  )
+  expect(page).toContain('`waitMs: number` Wait of the caller, in milliseconds; 0 if it did not wait.')
 })
