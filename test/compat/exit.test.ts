@@ -25,7 +25,7 @@ async function run(name: string, code: string): Promise<string> {
 }
 
 describe.skipIf(urls.DATABASE_URL === '' || urls.MYSQL_URL === '')('a process ends by itself', () => {
-  test('with idle clients of pg-pool and allowExitOnIdle, those that min keeps too', async () => {
+  test('with idle clients of pg-pool and allowExitOnIdle, also clients that min keeps', async () => {
     const code = `import { Pool } from 'cenote/compat/pg-pool'
 const options = { connectionString: process.env['DATABASE_URL'], allowExitOnIdle: true, idleTimeoutMillis: 0 }
 const pools = [new Pool({ ...options, min: 2 }), new Pool(options)]

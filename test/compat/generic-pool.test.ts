@@ -62,7 +62,7 @@ test('release and destroy of what is not borrowed are rejected', async () => {
   }
 })
 
-test('destroy makes room for who waits', async () => {
+test('destroy makes room for a waiting caller', async () => {
   const { pool, log } = things()
   const thing = await pool.acquire()
   const waiting = pool.acquire()
@@ -71,7 +71,7 @@ test('destroy makes room for who waits', async () => {
   expect(log.destroyed).toEqual([thing])
 })
 
-test('who has the lower priority is served first; one out of range is the last', async () => {
+test('the caller with the lower priority is served first; a priority out of range is the last', async () => {
   const { pool } = things({ priorityRange: 3 })
   const thing = await pool.acquire()
   const order: string[] = []
@@ -86,7 +86,7 @@ test('who has the lower priority is served first; one out of range is the last',
   expect(order).toEqual(['none', 'zero', 'one', 'two', 'out of range'])
 })
 
-test('too many who wait, and too long', async () => {
+test('too many waiting callers, and a wait that is too long', async () => {
   const { pool } = things({ maxWaitingClients: 1, acquireTimeoutMillis: 20 })
   await pool.acquire()
   const waiting = failureOf(pool.acquire())
@@ -178,7 +178,7 @@ test('testOnReturn: one that is not valid when it is returned is destroyed', asy
   await expect.poll(() => log.destroyed).toEqual([{ id: 1 }])
 })
 
-test('a create that fails is told by an event and retried until it succeeds', async () => {
+test('a create that fails is reported by an event and retried until it succeeds', async () => {
   let fails = 2
   const { pool } = things(
     {},
@@ -195,7 +195,7 @@ test('a create that fails is told by an event and retried until it succeeds', as
   expect(errors).toHaveLength(2)
 })
 
-test('a destroy that throws or hangs is told by an event, and holds nothing up', async () => {
+test('a destroy that throws or hangs is reported by an event, and delays nothing', async () => {
   let destroy: () => unknown = () => {
     throw new Error('stuck')
   }
@@ -211,7 +211,7 @@ test('a destroy that throws or hangs is told by an event, and holds nothing up',
   expect(errors).toHaveLength(2)
 })
 
-test('drain serves who waits, rejects who comes later, and clear ends the pool', async () => {
+test('drain serves waiting callers, rejects later ones, and clear ends the pool', async () => {
   const { pool, log } = things()
   const thing = await pool.acquire()
   const waiting = pool.acquire()
@@ -238,7 +238,7 @@ test('clear of a pool in use: nothing that it destroyed is handed out again', as
   expect(await pool.acquire()).not.toBe(two)
 })
 
-test('idle resources are destroyed down to min, when an idle timeout was asked for', async () => {
+test('with an idle timeout, idle resources are destroyed down to min', async () => {
   const { pool, log } = things({ max: 3, min: 1, idleTimeoutMillis: 20, evictionRunIntervalMillis: 5 })
   await pool.ready()
   const all = await Promise.all([1, 2, 3].map(() => pool.acquire()))

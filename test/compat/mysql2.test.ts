@@ -164,7 +164,7 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     }
   })
 
-  test('events: connection, acquire, release for every lease, enqueue for who has to wait', async () => {
+  test('events: connection, acquire, release for every lease, enqueue for a caller that has to wait', async () => {
     const pool = make({ connectionLimit: 1 })
     const events: unknown[][] = []
     for (const event of ['connection', 'acquire', 'release', 'enqueue']) {
@@ -252,7 +252,7 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     expect(pool.core.state()).toMatchObject({ connections: 1, inUse: 1 })
   })
 
-  test('end: who waits is told, commands under way are done, and it can be called again', async () => {
+  test('end rejects waiting callers, finishes running commands, and can be called again', async () => {
     const pool = make({ connectionLimit: 1 })
     const slow = ask(pool, 'select sleep(0.05) as n')
     await until(() => pool.core.state().inUse === 1)
@@ -280,7 +280,7 @@ describe.skipIf(url === '')('callbacks, on a real MariaDB', () => {
     expect(scoped.core.state().closed).toBe(true)
   })
 
-  test('callbacks go on in the async context of their caller, not of who released', async () => {
+  test('callbacks continue in the async context of their caller, not in that of the releasing caller', async () => {
     const storage = new AsyncLocalStorage<string>()
     const pool = make({ connectionLimit: 1 })
     const held = await get(pool)

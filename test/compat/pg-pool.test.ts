@@ -174,7 +174,7 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     expect([pool.totalCount, pool.idleCount]).toEqual([1, 1])
   })
 
-  test('end: serves those for whom a client is being opened, and waits for clients in use', async () => {
+  test('end serves callers for which a client is being opened, and waits for clients in use', async () => {
     const pool = make({ max: 5 })
     const results = Array.from({ length: 5 }, (_, n) => pool.query('select $1::int as n', [n]))
     const held = make({ max: 1 })
@@ -266,7 +266,7 @@ describe.skipIf(url === '')('on a real PostgreSQL', () => {
     expect((await failureOf(judged.query('select 1'))).message).toBe('nope')
   })
 
-  test('callbacks and promises go on in the async context of their caller, not of who released', async () => {
+  test('callbacks and promises continue in the async context of their caller, not in that of the releasing caller', async () => {
     const storage = new AsyncLocalStorage<string>()
     const pool = make({ max: 1 })
     const seen: (string | undefined)[] = []

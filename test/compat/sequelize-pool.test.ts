@@ -40,7 +40,7 @@ test('min is kept in all, idle or in use, from the start and after a destroy', a
   expect(pool.size).toBe(2)
 })
 
-test('drain serves who waits, rejects who comes later, and destroyAllNow ends the pool', async () => {
+test('drain serves waiting callers, rejects later ones, and destroyAllNow ends the pool', async () => {
   const { pool, destroyed } = make({ max: 1 })
   const thing = await pool.acquire()
   const waiter = pool.acquire()
@@ -54,7 +54,7 @@ test('drain serves who waits, rejects who comes later, and destroyAllNow ends th
   expect([pool.size, pool.using, pool.waiting]).toEqual([0, 0, 0])
 })
 
-test('destroyAllNow waits until idle resources are destroyed, and leaves those in use', async () => {
+test('destroyAllNow waits until idle resources are destroyed, and leaves resources in use', async () => {
   const end = Promise.withResolvers<void>()
   const ended: number[] = []
   const destroy = async ({ n }: Thing): Promise<void> => {

@@ -123,7 +123,7 @@ test('abort, and settling from outside', async () => {
   expect(pool.numPendingAcquires()).toBe(0)
 })
 
-test('a failed create is retried; who waits too long gets a TimeoutError with its message and cause', async () => {
+test('a failed create is retried; a caller that waits too long gets a TimeoutError with its message and cause', async () => {
   const no = new Error('no server')
   const { pool } = things({
     create: () => Promise.reject(no),
@@ -183,7 +183,7 @@ test('check destroys what was free for too long, the longest first, down to min;
   expect(events).toEqual(['start'])
 })
 
-test('destroy: waits for what is in use, rejects who waits or comes later immediately, and is done once', async () => {
+test('destroy waits for resources in use, rejects waiting and later callers immediately, and is done once', async () => {
   const { pool, log } = things({ max: 1 })
   const events: string[] = []
   for (const event of [

@@ -180,7 +180,7 @@ test('broken_connections_dont_starve_pool: broken returns still wake ten waiters
   await Promise.all(waits)
 })
 
-test('state_get_contention, statistics_connections_created: who was served immediately, who waited, and for how long', async () => {
+test('state_get_contention, statistics_connections_created: statistics count direct and waiting callers, and their waits', async () => {
   const { pool, clock } = make({ maxSize: 1, minIdle: 1 })
   await settle()
   const lease = await pool.acquire()

@@ -12,7 +12,7 @@ function make(options: PoolOptions<ScriptedConnection> = {}) {
   return { manager, clock, pool }
 }
 
-test('promise 1: waiters are served first come, first served, and no caller who comes later overtakes', async () => {
+test('promise 1: waiters are served first come, first served, and no later caller overtakes', async () => {
   const { pool } = make({ maxSize: 1 })
   const held = await pool.acquire()
   const order: number[] = []

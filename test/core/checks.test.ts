@@ -79,7 +79,7 @@ test('while suspects of a silent server are checked, a caller gets a new connect
   }
 })
 
-test('a caller who times out while suspects are checked waited for a check', async () => {
+test('the timeout of a caller while suspects are checked has the phase check', async () => {
   const { manager, clock, pool } = await idle(3, { validationTimeoutMs: 50 })
   manager.always.close = 'never'
   manager.answer = never
@@ -102,7 +102,7 @@ test('a reset is no check: where each checkout has one, the next caller waits fo
   }
 })
 
-test('one failed check has all others checked, once each: those neither that passed since, nor for the failure of another', async () => {
+test('after one failed check every other idle connection is checked once; a connection that passed since is not, nor is one for the failure of another', async () => {
   const { manager, pool } = await idle(4)
   const gates = new Map<number, PromiseWithResolvers<boolean>>()
   manager.answer = ({ id }) => {
@@ -137,7 +137,7 @@ test('a check that fails does not doubt a connection whose own check began later
   expect(manager.asked).toEqual([1, 2])
 })
 
-test('a check or a hook that is under way when its connection is closed is told so, and leaves no timer', async () => {
+test('a check or a hook whose connection is closed has its signal aborted, and leaves no timer', async () => {
   const checked = await idle(1, { validationTimeoutMs: 500 })
   checked.manager.answer = never
   checked.pool.acquire().catch(() => {})
@@ -240,7 +240,7 @@ test('a reset or an afterRelease that fails is reported as a hook, one that take
   ])
 })
 
-test('a return is reset first, then told to afterRelease, and a refusal of either closes the connection', async () => {
+test('a returned connection is reset before afterRelease runs, and false from either closes it', async () => {
   for (const [refuses, told] of [
     ['nobody', ['reset 1', 'afterRelease 1']],
     ['reset', ['reset 1']],

@@ -166,7 +166,7 @@ test('the queue keeps its order and its deadlines whoever leaves, in any order',
   expect(waiters.size).toBe(0)
 })
 
-test('errors of any kind have a text, and timeouts are told on their channel with their phase', async () => {
+test('errors of any kind have a text, and timeouts are published with their phase', async () => {
   expect(textOf(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }))).toBe('ECONNREFUSED')
   expect(textOf(new AggregateError([]))).toBe('AggregateError')
   expect(textOf('text')).toBe('text')

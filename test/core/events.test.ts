@@ -56,7 +56,7 @@ test.each(Object.keys(TOLD) as (keyof typeof CHANNELS)[])(
   },
 )
 
-test('an error is told by its name, and by its code where it has one', () => {
+test('an error is reported by its name, and by its code if it has one', () => {
   const withCode = (code: unknown): Error => Object.assign(new TypeError('secret'), { code })
   expect([withCode('E1'), withCode(''), withCode(7), 'text', null, { code: 'E2' }].map(nameAndCode)).toEqual([
     'TypeError E1',
@@ -68,7 +68,7 @@ test('an error is told by its name, and by its code where it has one', () => {
   ])
 })
 
-test('a failure that belongs to no caller is told to listeners where there is no onError', async () => {
+test('without onError, a failure that belongs to no caller is published on its channel', async () => {
   const { pool, manager } = make({ maxSize: 1, validationBypassMs: 0, onError: undefined })
   ;(await pool.acquire()).release()
   const failures = heard('error')

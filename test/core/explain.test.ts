@@ -36,7 +36,7 @@ test('a lease beyond its leak threshold is never called well, also below a secon
   expect(text).toMatch(/held for 100 ms by .*explain\.test\.ts/)
 })
 
-test('connections that are held: for how long, by whom, and who waits', async () => {
+test('held connections: the text has their time, their holders and the waiting callers', async () => {
   const { pool, clock, wait } = make({ maxSize: 2, leakThresholdMs: 1_000_000 })
   // Named and awaited: on Bun a tail call leaves no frame, and that of an async arrow function has no name.
   async function createOrder() {
@@ -61,7 +61,7 @@ test('connections that are held: for how long, by whom, and who waits', async ()
   )
 })
 
-test('who holds stays known after the leak was reported, and is asked for where the pool does not know', async () => {
+test('a holder stays known after its leak was reported; holderOf is called for a holder that the pool does not know', async () => {
   const reported = make({ maxSize: 1, leakThresholdMs: 100 })
   await reported.pool.acquire()
   await reported.clock.advance(60_000)
@@ -74,7 +74,7 @@ test('who holds stays known after the leak was reported, and is asked for where 
   expect(explain(unknown.pool, { holderOf: (connection) => `job ${connection}` }).text).toContain('by job 1')
 })
 
-test('the one that holds too long is named, not those that hold most', async () => {
+test('the holder that holds too long is named, not the holder of the most connections', async () => {
   const { pool, clock, wait } = make({ maxSize: 3, leakThresholdMs: 1_000_000 })
   async function forgotten() {
     return await pool.acquire()
@@ -145,14 +145,14 @@ test('an outage while connections are still open is less of a problem, and an er
   }
 })
 
-test('a long time is told in minutes', async () => {
+test('a long time is written in minutes', async () => {
   const { pool, clock } = make()
   await pool.acquire()
   await clock.advance(200_000)
   expect(explain(pool).text).toContain('held for 3 min 20 s')
 })
 
-test('formatState of a pool in trouble: who waits, what was closed and why, and no more of a bar than fits', async () => {
+test('formatState of a pool in trouble has the waiting callers, the closed connections with reasons, and a bar that fits', async () => {
   const { pool, wait, clock } = make({ maxSize: 400 })
   ;(await pool.acquire()).destroy()
   pool.pause()
@@ -165,7 +165,7 @@ test('formatState of a pool in trouble: who waits, what was closed and why, and 
   expect(text.split('\n')[0]?.match(/\[.*\]/)?.[0]).toHaveLength(42)
 })
 
-test('more work than connections is told from connections that are not returned', async () => {
+test('more work than connections is distinguished from connections that are not returned', async () => {
   const { pool, wait } = make({ maxSize: 1 })
   await pool.acquire()
   wait()
@@ -234,7 +234,7 @@ test('paused, shrinking and closed pools say so', async () => {
   expect(explain(pool)).toMatchObject({ condition: 'closed', severity: 'ok' })
 })
 
-test('formatState tells it in a few lines, with and without colour, and console.log of a pool does the same', async () => {
+test('formatState prints a few lines, with and without colour, and console.log of a pool one', async () => {
   const { pool, clock } = make({ maxSize: 4, minIdle: 2, leakThresholdMs: 1_000 })
   await clock.advance(1)
   async function work() {

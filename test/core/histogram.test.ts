@@ -26,7 +26,7 @@ test.each([
   expect(percentile(durationMs)).toBeCloseTo(edge, 6)
 })
 
-test('the longest of all is told exactly, in whatever order they come', () => {
+test('the maximum is exact, in whatever order values come', () => {
   const histogram = new Histogram()
   expect(histogram.percentiles([0.5, 1])).toEqual([0, 0])
   histogram.record(7.123)

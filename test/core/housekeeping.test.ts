@@ -24,7 +24,7 @@ test('a replacement is opened two sweeps ahead, but not before half of the lifet
   expect(await opened(500, 499, 500)).toEqual([1, 2])
 })
 
-test('a sweep closes those whose lifetime or idle time ends at its very millisecond', async () => {
+test('a sweep closes a connection whose lifetime or idle time ends in the same millisecond', async () => {
   for (const [options, reason] of [
     [{ maxLifetimeMs: 1_000, idleTimeoutMs: 60_000 }, 'lifetime'],
     [{ maxLifetimeMs: 60_000, idleTimeoutMs: 1_000 }, 'idle'],

@@ -23,7 +23,7 @@ async function leakedStack(depth: number): Promise<string> {
   return String(leaked[0]?.['stack'])
 }
 
-test('the stack of a leak is deep enough to leave the pool and its tracers, and as deep as the user wants', async () => {
+test('the stack of a leak is deep enough to leave the pool and its tracers, and as deep as Error.stackTraceLimit', async () => {
   const stack = await leakedStack(20)
   expect(stack).toMatch(/^Error: acquired here\n\s+at /)
   expect(stack).toContain('leakedStack')

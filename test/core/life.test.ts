@@ -368,7 +368,7 @@ test('a connection that arrives after close is closed', async () => {
   expect(manager.calls.close).toBe(1)
 })
 
-test('clear closes idle connections now, leased ones at their return and those being opened on arrival', async () => {
+test('clear closes idle connections now, leased ones at their return, and opening ones on arrival', async () => {
   const { pool, manager } = make({ maxSize: 3 })
   const [a, b] = [await pool.acquire(), await pool.acquire()]
   b.release()

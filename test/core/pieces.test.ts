@@ -31,7 +31,7 @@ const waiter = (timeoutMs: number, freshSince = 0): Waiter<object> =>
     freshSince,
   )
 
-test('overload: who is admitted, at each limit', () => {
+test('overload admits and sheds callers at each limit', () => {
   const it = new Overload({ targetMs: 10, intervalMs: 100 }, 1_000)
   // The first opens an interval, whatever it waited.
   expect(it.admits(500, 1_000)).toBe(true)
@@ -191,7 +191,7 @@ test('an alarm that keeps the process alive does so while it is set, also foreve
   expect(light.armed.map(({ isRef }) => isRef)).toEqual([false])
 })
 
-test('an alarm that is off is not held by its timer, and tells how late it rings', () => {
+test('an alarm that is off is not kept in memory by its timer, and an alarm reports how late it rings', () => {
   const { clock, armed } = timers()
   const late: number[] = []
   const alarm = new Alarm(clock, false, (lateMs) => late.push(lateMs))
@@ -357,7 +357,7 @@ test('slots: the idle ones in the order of their last use, and a visit ends wher
   expect([...slots.all()]).toHaveLength(3)
 })
 
-test('abort watchers: each caller is told once, in the order in which they came, whoever has left', () => {
+test('abort watchers: each remaining caller is notified once, in the order of arrival', () => {
   const told: string[] = []
   const watchers = new AbortWatchers<string>((name, reason) => told.push(`${name} ${String(reason)}`))
   const controller = new AbortController()
@@ -396,7 +396,7 @@ test('a slot begins as an attempt that has served no caller; a gone one goes now
   for (const to of Object.values(SlotState)) expect(isLegal(gone, to)).toBe(false)
 })
 
-test('waiters: the soonest of ordered and unordered deadlines, those without one never, and no level is kept for no caller', () => {
+test('waiters: the earliest of ordered and unordered deadlines is found, waiters without one never, and an empty level is dropped', () => {
   const waiters = new Waiters<object>(100)
   const [late, early, never, same] = [waiter(300), waiter(100), waiter(Infinity), waiter(300)]
   for (const each of [late, early, never, same]) waiters.add(each, 0)
@@ -419,7 +419,7 @@ test('waiters: the soonest of ordered and unordered deadlines, those without one
   expect([waiters.head(), waiters.size]).toEqual([never, 1])
 })
 
-test('waiters: who retries ranks first, no caller of another priority counts, and none is counted beyond the limit', () => {
+test('waiters: a retrying caller ranks first, callers of another priority do not count, and none is counted beyond the limit', () => {
   const waiters = new Waiters<object>(100)
   const [first, second, retry, low] = [waiter(100), waiter(100), waiter(100, 7), waiter(100)]
   retry.isRetry = true
@@ -434,7 +434,7 @@ test('waiters: who retries ranks first, no caller of another priority counts, an
   expect(waiters.rankOf(low, 10)).toBe(0)
 })
 
-test('waiters: once those whose deadlines were in order have left, an earlier deadline is in order again', () => {
+test('waiters: when the waiters with ordered deadlines have left, an earlier deadline is in order again', () => {
   const waiters = new Waiters<object>(100)
   const [late, early] = [waiter(300), waiter(100)]
   waiters.add(late, 0)
@@ -533,7 +533,7 @@ test('calls of user code: values, throws, thenables, and what is none; one conte
   expect(clock.timers).toBe(1)
 })
 
-test('marks: a context knows its hook and what it holds, also after a wait, and those of another pool too', async () => {
+test('marks: a context keeps its hook and its holdings, also after a wait, and those of another pool', async () => {
   const [marks, others] = [new AsyncMarks(), new AsyncMarks()]
   expect(marks.current).toBeUndefined()
   const mark = marks.holder()
@@ -606,7 +606,7 @@ test('marks: contexts that follow each other leave no chain', () => {
   expect(follow(100)).toBeLessThanOrEqual(2)
 })
 
-test('plain callers: those beyond a rank leave in their order, from any block, and others may come', () => {
+test('plain callers beyond a rank leave in order, from any block, and later callers may join', () => {
   for (const [left, count, keep] of [
     [0, 5, 0],
     [0, 5, 2],
@@ -644,7 +644,7 @@ test('plain callers: those beyond a rank leave in their order, from any block, a
   }
 })
 
-test('waiters: those beyond a rank leave, plain ones and others, in the order in which all are served', () => {
+test('waiters beyond a rank leave in the order of service, plain callers and others', () => {
   const build = () => {
     const waiters = new Waiters<object>(100)
     const told: string[] = []

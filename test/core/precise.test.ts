@@ -43,7 +43,7 @@ test('durations on the channels are durations', async () => {
   expect(aborted).toEqual([{ waitMs: 40 }])
 })
 
-test('a signal that was aborted before is told with no wait, and takes no idle connection', async () => {
+test('a signal that was aborted before rejects without a wait, and takes no idle connection', async () => {
   const { pool } = make()
   ;(await pool.acquire()).release()
   const aborted = heard('abort')
@@ -53,7 +53,7 @@ test('a signal that was aborted before is told with no wait, and takes no idle c
   expect(pool.state().idle).toBe(1)
 })
 
-test('why a caller is rejected is told: the queue is full, or overloaded, with its wait', async () => {
+test('the reason of a rejection is published: a full queue, or overload with the wait', async () => {
   const refused = heard('refuse')
   const full = make({ maxSize: 1, maxWaiting: 1 })
   await full.pool.acquire()
@@ -75,7 +75,7 @@ test('why a caller is rejected is told: the queue is full, or overloaded, with i
   expect(refused.slice(1)).toEqual([{ why: 'overloaded' }])
 })
 
-test('a stalled queue sheds only those that have waited for more than twice the target', async () => {
+test('a stalled queue sheds only callers that have waited for more than twice the target', async () => {
   const { pool, clock } = make({ maxSize: 1, overload: { targetMs: 30, intervalMs: 100 } })
   await pool.acquire()
   const outcomes: string[] = []
@@ -284,7 +284,7 @@ test('callers whose connection is being checked take no place of maxWaiting', as
   void pool.close({ timeoutMs: 0 })
 })
 
-test('a detached connection is told as released, and lets a resize end', async () => {
+test('a detached connection is published as released, and lets a resize end', async () => {
   const { pool, clock } = make({ maxSize: 2 })
   const released = heard('release')
   const [a, b] = [await pool.acquire(), await pool.acquire()]
@@ -389,7 +389,7 @@ test('a checkout, a return and a hand-over read the time once each, also where a
   }
 })
 
-test('how long a lease was held is exact for who listens', async () => {
+test('the published time of a lease is exact', async () => {
   const clock = new VirtualClock()
   const pool = new Pool(new ScriptedManager(), { clock, maxSize: 1 })
   const lease = await pool.acquire()
@@ -399,7 +399,7 @@ test('how long a lease was held is exact for who listens', async () => {
   expect(released).toEqual([{ connection: 1, heldMs: 1_000 }])
 })
 
-test('how long a connect took is told on both channels, and that it failed', async () => {
+test('the time of a connect and its failure are published on both channels', async () => {
   const { pool, manager, clock } = make({ maxSize: 1 })
   const opened = heard('open')
   const traces: Record<string, unknown>[] = []
@@ -532,7 +532,7 @@ test('a lifetime is shortened at random, by its jitter at most', async () => {
   }
 })
 
-test('without testOnCheckOut no caller is checked, those neither who waited for an idle connection', async () => {
+test('without testOnCheckOut no connection is checked, not even for a caller that waited for an idle one', async () => {
   const { pool, manager, clock } = make({ maxSize: 1, testOnCheckOut: false })
   ;(await pool.acquire()).release()
   await clock.advance(10_000)
@@ -553,7 +553,7 @@ test('a connection that was checked while it was idle is not checked again withi
   expect(manager.calls.isValid).toBe(checks)
 })
 
-test('a pool that shrinks closes those first that were idle for the longest', async () => {
+test('a pool that shrinks closes the longest idle connections first', async () => {
   const { pool, clock } = make({ maxSize: 3 })
   const leases = [await pool.acquire(), await pool.acquire(), await pool.acquire()]
   for (const lease of leases) {
@@ -585,7 +585,7 @@ test('a lease that had a forced close is no leak any more', async () => {
   expect(await closed).toEqual({ closed: 0, abandoned: 1 })
 })
 
-test('however many time out together, each does at its time and in its order, and the first hear of it before the last', async () => {
+test('many callers that time out together reject at their time and in order, the first before the last is processed', async () => {
   const { pool, clock } = make({ maxSize: 1, acquireTimeoutMs: 500 })
   const { stackTraceLimit } = Error
   const held = await pool.acquire()
@@ -609,7 +609,7 @@ test('however many time out together, each does at its time and in its order, an
   ;(await later).release()
 })
 
-test('of callers that time out at one and the same moment each is told its own time and what it lacked', async () => {
+test('callers that time out in the same moment have errors with their own time and phase', async () => {
   const { pool, manager, clock } = make({ maxSize: 2 })
   const held = await pool.acquire()
   manager.always.connect = 'never'

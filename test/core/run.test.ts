@@ -20,7 +20,7 @@ test('run gives the connection back whatever its function does, and passes its e
   expect(pool.state()).toMatchObject({ inUse: 0, idle: 1 })
 })
 
-test('run tells the manager what the work failed with', async () => {
+test('run passes the error of the work to the manager', async () => {
   const { pool, manager } = make()
   const hasBroken = vi.spyOn(manager, 'hasBroken')
   const error = new Error('work')
@@ -189,7 +189,7 @@ test('reclaimAbandoned gives the slot of a collected lease back, and closes its 
   expect(errors).toEqual([expect.objectContaining({ code: 'LEASE_ABANDONED' })])
 })
 
-test('every lease and connection is told on the channels, also those handed from one caller to the next', async () => {
+test('every lease and connection is published on the channels, also a connection handed from one caller to the next', async () => {
   const events: string[] = []
   const names = Object.values(CHANNELS)
   const listen = (event: unknown, name: string | symbol): void => {
@@ -227,7 +227,7 @@ test('every lease and connection is told on the channels, also those handed from
   expect(events).toContain('open:error')
 })
 
-test('who retries goes before those who have not been served yet, in the order of the retries', async () => {
+test('a retrying caller goes before callers that have not been served yet, in the order of the retries', async () => {
   const { pool, manager, clock } = make({ maxSize: 2 })
   const order: string[] = []
   const breaks = Promise.withResolvers<void>()

@@ -231,7 +231,7 @@ describe('what explain says', () => {
     ])
   })
 
-  test('one place that holds all is told from one of several', () => {
+  test('a single holder of all connections is distinguished from one of several', () => {
     const says = (holderOf: (connection: number) => string | undefined): string =>
       explain(pool({ connections: held(2_000, 2_000), state: one }), { holderOf }).text
     expect(says(() => 'job')).toMatch(/for at least 2 s by job; 1 caller/)

@@ -94,7 +94,7 @@ test('an acquire is traced from its call to its lease, direct or after waiting, 
   expect(pairs.filter(([what]) => what === 'asyncEnd')).toHaveLength(4)
 })
 
-test('an acquire that times out, and a connect that fails, are told with the name of their error', async () => {
+test('an acquire that times out, and a connect that fails, are traced with the name of their error', async () => {
   const { pool, manager, clock } = make({ maxSize: 1, acquireTimeoutMs: 500 })
   const acquires = trace<AcquireTrace>(TRACING_CHANNELS.acquire, () => pool.look().poolId)
   const opens = trace<OpenTrace>(TRACING_CHANNELS.open, () => pool.look().poolId)
@@ -151,7 +151,7 @@ test('without listeners no payload is built, and the promise of a direct acquire
   expect(lease.connection.id).toBe(1)
 })
 
-test('checks, closes, aborts and changes of a pool are told, each with its numbers', async () => {
+test('checks, closes, aborts and changes of a pool are published, each with its numbers', async () => {
   const told = listen('changed')
   const { pool, manager, clock } = make({ name: 'changed', maxSize: 2, validationBypassMs: 0 })
   const lease = await pool.acquire()
@@ -188,7 +188,7 @@ test('checks, closes, aborts and changes of a pool are told, each with its numbe
   ])
 })
 
-test('each open connection is told opened once and closed once, whoever made it, and each lease acquired and released once', async () => {
+test('each connection is published as opened once and closed once, and each lease as acquired once and released once', async () => {
   const told = listen('paired')
   const { pool, clock } = make({ name: 'paired', maxSize: 3 })
   pool.add({ id: 99, broken: false, invalid: false, open: true, lost: () => {} })

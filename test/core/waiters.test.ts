@@ -96,7 +96,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('abort' as const), index: fc.nat(50) }) },
 )
 
-test('plain callers and those with wishes are served in one order, whoever leaves in between', () => {
+test('plain callers and callers with options are served in one order, whichever leave in between', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const model = new Model()

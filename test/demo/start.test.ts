@@ -64,7 +64,7 @@ test('the verdicts can fail', () => {
   expect(jain([4, 0, 0, 0])).toBe(0.25)
 })
 
-test('help, progress and report fit into 80 columns, with colour only if it is asked for', async () => {
+test('help, progress and report fit into 80 columns, with colour only on request', async () => {
   const pool = new Pool(new ScriptedManager(), { maxSize: 100 })
   const { statistics, ...state } = pool.state()
   const waitMs = { ...statistics.waitMs, p50: 99.94, p99: 29_999, max: 30_000 }

@@ -71,7 +71,7 @@ test('the README links only to files of the repository, by absolute addresses', 
   }
 })
 
-test('the figures of the README are those of docs/reliability.md', () => {
+test('the figures of the README equal docs/reliability.md', () => {
   const rows = (page: string, columns: readonly number[]): string[] =>
     [...readFileSync(join(ROOT, page), 'utf8').matchAll(/^\| .+ \| \d+ \| \d+ \| .*$/gm)].map(([row]) => {
       const cells = row.split('|').map((cell) => cell.trim())

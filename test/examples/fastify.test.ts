@@ -71,7 +71,7 @@ describe.skipIf(url === '')('examples/fastify.ts, as a process', () => {
     expect(Number(row?.['n'])).toSatisfy((n: number) => n >= 1 && n <= 5)
   })
 
-  test('too many requests are told to come again', async () => {
+  test('too many requests are rejected with a time to retry', async () => {
     const { address } = await start()
     const statuses = await Promise.all(
       Array.from({ length: 20 }, async () => {

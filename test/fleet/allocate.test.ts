@@ -43,7 +43,7 @@ const fleets = fc
   })
 const total = (values: Iterable<number>): number => [...values].reduce((sum, each) => sum + each, 0)
 
-test('each has its floor, who could use more gets it, and what no caller could use is spread', () => {
+test('each member has its floor, a member that could use more gets it, and the unused rest is spread', () => {
   expect(shares(12, [member('a'), member('b', { demand: 8 }), member('c')])).toEqual([2, 8, 2])
   expect(shares(10, [member('a', { demand: 20 }), member('b', { demand: 3 })])).toEqual([7, 3])
   expect(shares(9, [member('a', { demand: 20 }), member('b', { demand: 20, weight: 2 })])).toEqual([3, 6])

@@ -161,7 +161,7 @@ test('a share goes to the next only when its holder has closed the surplus', asy
   expect(openIn([a, b])).toBeLessThanOrEqual(10)
 })
 
-test('a pool that shrinks is told nothing new, and one with minIdle keeps what its share allows', async () => {
+test('a pool that shrinks gets no second resize, and a pool with minIdle keeps what its share allows', async () => {
   const { clock, begin } = world(10)
   const a = await begin({}, { minIdle: 6, maxSize: 8 })
   await clock.advance(2 * BEAT)
@@ -194,7 +194,7 @@ test('with the store gone checkouts go on: for its lease with the share, then wi
   expect(errors.map(String)).toContain('Error: the store did not answer in 1000 ms')
 })
 
-test('while the store is gone it is asked once a beat, no more, and members do not come all together', async () => {
+test('while the store is gone it gets one request per beat, and members do not come together', async () => {
   const clock = new VirtualClock(random(7), 50_000)
   const store = new MemoryStore({ clock })
   const network = new Network(store)
@@ -233,7 +233,7 @@ test('an answer that is lost gives nothing out twice', async () => {
   expect([wanting.length, ...sharesOf([a, b])]).toEqual([9, 9, 1])
 })
 
-test('each part of a surplus goes to those who are short as it is returned, and does not wait for the last of it', async () => {
+test('each returned part of a surplus goes to members that are short, and does not wait for the last part', async () => {
   const { clock, a, b, held } = await two(30)
   await clock.advance(3 * BEAT)
   expect(sharesOf([a, b])).toEqual([9, 1])
@@ -661,7 +661,7 @@ test.each([0, 0.25, 0.5, 0.75])(
   },
 )
 
-test('a store that cannot be reached, and a fleet without room, are told after three leases', async () => {
+test('a store that cannot be reached, and a fleet without room, are reported after three leases', async () => {
   const clock = new VirtualClock()
   const store = new Network(new MemoryStore({ clock }))
   store.mode = 'fails'

@@ -74,7 +74,7 @@ test('G2: a connection serves only the key that opened it, and is closed by its 
   expect([a.open, b.open, managerOf('a').calls.close]).toEqual([false, true, 1])
 })
 
-test('G3: a key that wants a place takes the longest idle connection of another key, one for each caller', async () => {
+test('G3: a key that wants a slot takes the longest idle connection of another key, one for each caller', async () => {
   const { group, clock, managerOf } = make({ total: 3 })
   for (const key of ['a', 'b', 'c']) {
     await group.run(key, () => {})
@@ -185,7 +185,7 @@ test('G8: an attempt whose callers have gone does not begin, and is no failure',
   expect(group.state().statistics.connects.failed).toBe(0)
 })
 
-test('G9: dead keys hold at most half of total at first, then failingShare; a healthy key is served meanwhile', async () => {
+test('G9: dead keys hold at most half of total at first, then failingShare; a healthy key is served in the meantime', async () => {
   const { group, clock, managerOf } = make({
     total: 8,
     failingShare: 0.25,
@@ -339,7 +339,7 @@ test('G11: however many keys wait, one timer is set', async () => {
   expect(clock.refTimers).toBe(0)
 })
 
-test('G12: one load is shared by the callers of a key, who keep their order; it takes no place', async () => {
+test('G12: one load is shared by the callers of a key, which keep their order; it takes no slot', async () => {
   const loaded = Promise.withResolvers<ScriptedManager>()
   const { group, loads } = make({ total: 1 }, (key) =>
     key === 'slow' ? loaded.promise : new ScriptedManager(),

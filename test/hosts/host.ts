@@ -75,7 +75,7 @@ export function describeHost(
       for (const host of hosts.splice(0)) await host.close().catch(() => {})
     })
 
-    test('queries: more than there are connections, all served, none left in use', async () => {
+    test('more queries than connections are all served, and none is left in use', async () => {
       const host = await make()
       const sums = await Promise.all(Array.from({ length: 20 }, (_, n) => host.one(`select ${n} + 1`)))
       expect(sums.map(Number)).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))

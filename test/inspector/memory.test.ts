@@ -28,7 +28,7 @@ test('a ring keeps the last ones in their order', () => {
   expect([...ring]).toEqual([3, 4, 5])
 })
 
-test('a lane is used again when its connection has gone, so there are no more than there were concurrently', () => {
+test('a lane is reused when its connection has gone: the number of lanes is the largest number of concurrent connections', () => {
   const lanes = new Lanes()
   expect(lanes.tick([doing(1, 'idle'), doing(2, 'opening'), doing(3, 'closing')], 250)).toEqual({
     lanes: 'aox',
@@ -43,7 +43,7 @@ test('a lane is used again when its connection has gone, so there are no more th
   expect(lanes.tick([doing(1, 'idle')], 250).lanes).toHaveLength(1)
 })
 
-test('a lane tells how much of the tick it was leased, ended leases and the present one together', () => {
+test('a lane shows the leased part of the tick, ended leases and the present one together', () => {
   const lanes = new Lanes()
   const first = lanes.tick([doing(1, 'idle'), doing(2, 'leased', 5_000)], 100)
   expect(first.lanes).toBe('aJ')

@@ -133,7 +133,7 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     await Promise.all(waiting)
   })
 
-  test('who holds connections is named, and the sentence says what is wrong and what to do', async () => {
+  test('the holders of connections are named, and the sentence names the problem and the remedy', async () => {
     const { pool } = poolOf({ maxSize: 2 })
     const page = await open((await show(pool)).url)
     const createOrder = async () => await pool.acquire()
@@ -179,7 +179,7 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     expect(await page.locator('#leaks pre').textContent()).toContain('leakingCall')
   })
 
-  test('the roster of its fleet is listed, who is absent too; without a fleet there is none', async () => {
+  test('the roster of the pool’s fleet is listed with absent members; a pool without a fleet has none', async () => {
     const { pool } = poolOf()
     const other = poolOf({ name: 'reports' })
     const inspector = await show(pool)
@@ -202,7 +202,7 @@ describe.skipIf(executable === undefined)('the page in a real browser', () => {
     expect(await line('reports')).toHaveLength(1)
   })
 
-  test('a group is one entry of the page: its keys are listed, those that wait first', async () => {
+  test('a group is one entry of the page: its keys are listed, waiting keys first', async () => {
     const group = new PoolGroup(() => new ScriptedManager(), {
       name: 'tenants',
       total: 2,

@@ -222,7 +222,7 @@ test('while no page is open, checkouts have no subscriber; with the first page t
   await expect.poll(watched).toEqual([false, false, false])
 })
 
-test('without pools it shows every pool of the process, also those made later, until they are closed', async () => {
+test('without the option pools, it shows every pool of the process until it is closed, also pools created later', async () => {
   const { port } = await start()
   const { pool } = poolOf('later')
   const names = async () => {
@@ -234,7 +234,7 @@ test('without pools it shows every pool of the process, also those made later, u
   await expect.poll(names).not.toContain('later')
 })
 
-test('it tells no credential: what the page is sent holds options by name, no function’s text, no connection', async () => {
+test('it sends no credential: the page receives options by name, no text of a function, no connection', async () => {
   const manager = Object.assign(new ScriptedManager(), { password: 'hunter2' })
   const pool = new Pool(manager, { name: 'secret', afterConnect: () => void 'hunter2' })
   cleanups.push(() => pool.close())
@@ -332,7 +332,7 @@ test('the history of many pools is sent in parts that are small', async () => {
   expect(Math.max(...parts.map((part) => JSON.stringify(part).length))).toBeLessThan(64 * 1024)
 })
 
-test('the redirect after the token stays on this host, whatever path was asked for', async () => {
+test('the redirect after the token stays on this host, whatever the requested path is', async () => {
   const token = 'a-secret-of-24-signs-1234'
   const { port } = await start({ token })
   for (const path of [
@@ -376,7 +376,7 @@ test('close ends the streams and frees the port, twice is once; a port in use is
   expect(again.port).toBe(inspector.port)
 })
 
-test('a wrong option names itself, its value and what is allowed; a token’s value is not told', async () => {
+test('the error of a wrong option has its name, its value and the rule; the value of a token is not repeated', async () => {
   const wrong = async (options: object) => {
     const error = await inspect(options as InspectOptions).then(
       () => undefined,

@@ -129,7 +129,7 @@ describe.each<[string, string, (log?: Logger) => Made, Sql]>([
       await execute(url, [`drop table ${TABLE}`])
     })
 
-    test('who gives up leaves the queue immediately, and nothing is written to the console', async () => {
+    test('a caller that gives up leaves the queue immediately, and nothing is written to the console', async () => {
       const { db, pool } = open()
       const noise = vi.spyOn(console, 'error').mockImplementation(() => {})
       await db.connection().execute(async () => {
@@ -246,7 +246,7 @@ describe.each<[string, string, (log?: Logger) => Made, Sql]>([
   })
 })
 
-test.skipIf(urls.postgres === '')('a commit that the database turned into a rollback is told', async () => {
+test.skipIf(urls.postgres === '')('a commit that the database turned into a rollback rejects', async () => {
   const { db, pool } = openPostgres()
   const failed = db.transaction().execute(async (trx) => {
     await sql`select nothing from nowhere`.execute(trx).catch(() => {})

@@ -228,7 +228,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     expect(pool.state().statistics.closed.lost + pool.state().statistics.closed.broken).toBe(2)
   })
 
-  test('channelMax: one more is rejected with a clear error, and waits for those that there are', async () => {
+  test('channelMax: one more channel is rejected with a clear error, and waits for the open channels', async () => {
     const pool = make(channels(`${own.url}?channelMax=2`), {
       maxSize: 3,
       connectBackoff: { minMs: 5, maxMs: 20 },
@@ -316,7 +316,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     await expect.poll(() => own.count('connections')).toBe(1)
   })
 
-  test('a connection that the server has blocked stays in use, and is not asked', async () => {
+  test('a connection that the server has blocked stays in use, and is not checked', async () => {
     const pool = make(connections(own.url), { maxSize: 1, validationBypassMs: 0 })
     const connection = await pool.run((one) => Promise.resolve(one))
     const blocked = new Promise((resolve) => connection.once('blocked', resolve))
@@ -462,7 +462,7 @@ describe.skipIf(url === '')('managers of RabbitMQ on a server of its own', () =>
     await manager.close(one)
   })
 
-  test('a server that hears no heartbeat is left, and a dead network is noticed by it', async () => {
+  test('a server without heartbeats is left, which detects a dead network', async () => {
     const proxy = await TcpProxy.start({ host: '127.0.0.1', port: own.port })
     try {
       const lost = Promise.withResolvers<unknown>()

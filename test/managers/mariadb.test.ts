@@ -39,7 +39,7 @@ describe.skipIf(url === '')('MariadbManager and its driver', () => {
     expectTypeOf(new Pool(new MariadbManager(url, { driver: mariadb }))).toEqualTypeOf<Pool<Connection>>()
   })
 
-  test('an older driver, which only has its queue to tell what runs, is asked for that', async () => {
+  test('the queue of an older driver shows which command runs', async () => {
     const older = async (config: never): Promise<Connection> => {
       const connection = await mariadb.createConnection(config)
       connection.once('newListener' as 'end', function (this: object) {

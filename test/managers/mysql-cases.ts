@@ -478,7 +478,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
       ssl,
     })
 
-    test('a killed connection is lost, a busy one is closed and its query told', async () => {
+    test('a killed connection is lost; a busy connection is closed and its query rejects', async () => {
       const closed = Promise.withResolvers<string>()
       const pool = make(
         { maxSize: 1, beforeClose: (_, reason) => closed.resolve(reason) },
@@ -553,7 +553,7 @@ export function describeMysql<C>(driven: Driven<C>): void {
       await new Promise((resolve) => server.close(resolve))
     })
 
-    test('silence is told after 6 s and may be retried; a PostgreSQL is found out and fatal', async () => {
+    test('silence is reported after 6 s and may be retried; a PostgreSQL is detected and fatal', async () => {
       const { server, port } = await silent()
       const own = manager(`mysql://x@127.0.0.1:${port}/x`)
       const postgres = inject('postgresUrl')

@@ -176,7 +176,7 @@ describe.each(['tcp', 'tls', 'unix'] as const)('NetManager over %s', (transport)
     }
   })
 
-  test('a late answer that meets the next borrower before it has asked anything: not handed on', async () => {
+  test('a late answer that arrives before the next caller has sent anything does not reach that caller', async () => {
     const { config, served } = await start(transport)
     const { pool, closed } = make(config)
     const first = await pool.acquire()
@@ -330,7 +330,7 @@ test('a name with several addresses that all refuse: host, port and the first in
   expect([cause.code, cause.cause]).toEqual(['ECONNREFUSED', expect.any(AggregateError)])
 })
 
-test('onConnect reads the greeting before any caller gets the socket; isReusable is asked at each return', async () => {
+test('onConnect reads the greeting before any caller gets the socket; isReusable runs at each return', async () => {
   const { config, server } = await start('tcp')
   server.prependListener('connection', (socket) => socket.write('220 hello'))
   const greetings: string[] = []

@@ -100,7 +100,7 @@ describe('which host', () => {
     })
   })
 
-  test('fatal only if it is for every host', async () => {
+  test('a connect error is fatal only if it is fatal for every host', async () => {
     const { primary, standby } = pair
     const wrong = (hosts: { host: string; port: number }[]) =>
       urlOf(hosts).replace('/postgres', '/no_such_database')
@@ -209,7 +209,7 @@ describe('a role that changes', () => {
 })
 
 describe('the config', () => {
-  test('a function is called for every connect: a password that rotates', async () => {
+  test('a config function is called for every connect, so that a password can rotate', async () => {
     const { primary } = pair
     const urls = [urlOf([nowhere]), urlOf([primary]), urlOf([primary])]
     let calls = 0

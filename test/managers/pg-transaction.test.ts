@@ -87,7 +87,7 @@ describe.skipIf(url === '')('a transaction on a real PostgreSQL', () => {
     expect(pool.state()).toMatchObject({ idle: 1, statistics: { connects: { opened: 1 } } })
   })
 
-  test('an error that fn caught: COMMIT is answered with ROLLBACK, and the caller is told', async () => {
+  test('an error that fn caught: COMMIT is answered with ROLLBACK, and the transaction rejects', async () => {
     const pool = open({ maxSize: 1 })
     const swallowing = transaction(pool, async (tx) => {
       await insert(tx, 1)
@@ -214,7 +214,7 @@ describe.skipIf(url === '')('a transaction on a real PostgreSQL', () => {
     expect(await rows()).toEqual([1])
   })
 
-  test('a COMMIT whose answer is lost is never repeated, and its caller is told that the outcome is unknown', async () => {
+  test('a COMMIT whose answer is lost is never repeated, and rejects with an unknown outcome', async () => {
     await using proxy = await TcpProxy.start({ port: Number(new URL(url).port) || 5432 })
     const behind = new URL(url)
     behind.host = `${proxy.host}:${proxy.port}`

@@ -67,7 +67,7 @@ describe.skipIf(url === '')('PgManager on a real PostgreSQL', () => {
     expect([rows, runs]).toEqual([[{ n: 1 }], 2])
   })
 
-  test('a client that heard FATAL in its query is broken from that moment, and a retried run is served', async () => {
+  test('a client whose query received FATAL is broken from that moment, and a retried run is served', async () => {
     const pool = make({ maxSize: 1 })
     let runs = 0
     const result = await pool.run(

@@ -407,7 +407,7 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       await made.close(connection)
     })
 
-    test('a driver that is told to reconnect does not: the connection is lost, and stays broken', async () => {
+    test('a driver that is configured to reconnect does not: the connection is lost, and stays broken', async () => {
       const made = manager(reconnecting(targetOf(url)) as RedisTarget)
       const lost = Promise.withResolvers<unknown>()
       const connection = await made.connect({ signal: never, lost: lost.resolve })
@@ -425,7 +425,7 @@ export function describeRedis<C>(driven: DrivenRedis<C>): void {
       expect(inspect(error, { depth: 9 })).not.toContain('hunter2')
     })
 
-    test('a user who may not even PING can be pooled', async () => {
+    test('a user without the right to PING can be pooled', async () => {
       const user = `cenote-${process.pid}-${Math.trunc(Math.random() * 1e9)}`
       await admin.sendCommand(['ACL', 'SETUSER', user, 'on', '>secret', '~*', '+@all', '-ping'])
       try {

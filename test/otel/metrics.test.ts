@@ -168,7 +168,7 @@ test('each pool has its own series; pools of one name are one; a pool that was n
   expect([waits['same']?.count, waits['other']?.count, waits['unnamed']]).toEqual([2, 1, undefined])
 })
 
-test('without pools all of the process are measured, also those made later, until they are closed', async () => {
+test('without the option pools, every pool of the process is measured until it is closed, also pools created later', async () => {
   const read = measured({})
   const { pool } = poolOf({ name: 'later' })
   const limits = async () =>

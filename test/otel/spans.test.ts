@@ -109,7 +109,7 @@ test('a failure is a status and an error.type, and never a message', async () =>
   instrumentation.end()
 })
 
-test('a connect that no caller asked for is a span of its own; after end there are no spans', async () => {
+test('a connect without a caller is a span of its own; after end no span is made', async () => {
   const { pool, clock, instrumentation } = poolOf()
   await pool.resize({ minIdle: 1 })
   await clock.advance(1)
@@ -152,7 +152,7 @@ test('instrument called twice makes one span of each acquire, until both have en
   expect(exporter.getFinishedSpans()).toEqual([])
 })
 
-test('a span inspects no other pool: each pool is inspected once, also those created later and those closed', async () => {
+test('a span inspects no other pool: each pool is inspected once, also pools created later and closed pools', async () => {
   let looks = 0
   const { look } = Pool.prototype
   Pool.prototype.look = function (this: Pool<unknown>) {

@@ -235,7 +235,7 @@ describe.skipIf(url === '')('a share of PgManager', () => {
     expect(made.db.state().taken).toBe(0)
   })
 
-  test('a terminated connection is one event with the cause that only one query hears', async () => {
+  test('a terminated connection is one event with the cause that only one query receives', async () => {
     await using made = make()
     const { pool, db } = made
     const pid = (await db.run(({ query }) => query('select pg_backend_pid() as pid'))).rows[0].pid as number

@@ -127,7 +127,7 @@ test('S1: an error that retrying cannot fix rejects every caller that waits', as
   expect(manager.calls.connect).toBe(1)
 })
 
-test('S1: a caller that waits too long for a seat is told how many are taken', async () => {
+test('S1: the timeout of a caller that waits for a seat reports how many are taken', async () => {
   const { db, manager, clock } = make({ connections: 1, perConnection: 1 })
   const first = db.run((view) => view.query('a'))
   await settle()
@@ -210,7 +210,7 @@ test('S2: when the share holds every connection, the one held longest is drained
   await Promise.all(runs)
 })
 
-test('S2: after a drain the share waits behind the caller that asked', async () => {
+test('S2: after a drain the share waits behind the waiting caller', async () => {
   const { db, pool, manager, clock } = make({ connections: 1 }, new SharedManager(1), { maxSize: 1 })
   const runs = ['a', 'b'].map((text) => db.run((view) => view.query(text)))
   await settle()

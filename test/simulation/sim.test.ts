@@ -25,7 +25,7 @@ test(`the lives of seeds 1 to ${FIXED} violate nothing`, async () => {
   await expectNothing(1, FIXED)
 }, 60_000)
 
-test('nor do those of untried seeds', async () => {
+test('lifetimes of new seeds keep every invariant too', async () => {
   const from = Math.floor(Math.random() * 2 ** 31)
   console.log(`seeds ${from} to ${from + FRESH - 1}`)
   await expectNothing(from, FRESH)
@@ -44,7 +44,7 @@ test('a life is a pure function of its seed', async () => {
   }
 })
 
-test('there are enough mutants, of different kinds', () => {
+test('the mutants are many enough, and of different kinds', () => {
   expect(MUTANTS.length).toBeGreaterThanOrEqual(25)
   expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length)
 })

@@ -20,7 +20,7 @@ test('what comes and goes has not grown, nor has what a start needs', () => {
   expect(grown(samples((n) => ({ heap: n < 20 ? n * MIB : 20 * MIB })))).toEqual([])
 })
 
-test('what goes on growing is told, however slowly it does', () => {
+test('continued growth is reported, however slow it is', () => {
   expect(grown(samples((n) => ({ heap: 14 * MIB + n * 100_000 })))).toEqual([
     expect.stringMatching(/^heap grew from \d+ to \d+: the limit is 1500000 more$/),
   ])
@@ -32,7 +32,7 @@ test('what goes on growing is told, however slowly it does', () => {
   ])
 })
 
-test('a run that was too short tells nothing', () => {
+test('a run that was too short reports nothing', () => {
   expect(grown(samples(() => ({})).slice(0, 4))).toEqual(['only 4 samples: too few to tell'])
 })
 

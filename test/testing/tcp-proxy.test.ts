@@ -126,7 +126,7 @@ test('slow delays each byte, and a rate lets so many bytes pass each second', as
   await until(() => text().length === 20_214)
 })
 
-test('half-open: the server is gone, the client is told nothing, and is reset when it writes after the network healed', async () => {
+test('half-open: the server is gone, the client receives nothing, and is reset when it writes after the network healed', async () => {
   const { proxy, served, ends } = await start()
   const { socket, text, errors } = await open(proxy)
   socket.write('hello')
@@ -156,7 +156,7 @@ test('half-open: the server is gone, the client is told nothing, and is reset wh
   await until(() => fence.text() === 'fence!')
 })
 
-test('refuse: new connections are rejected, those of now go on, and heal listens on the same port again', async () => {
+test('refuse: new connections are rejected, open ones continue, and heal listens on the same port again', async () => {
   const { proxy } = await start()
   const { socket, text } = await open(proxy)
   proxy.refuse()
