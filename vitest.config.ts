@@ -1,10 +1,12 @@
 import { defineConfig } from 'vitest/config'
 
-// Whole runs of a service, a browser, and what measures: two of them at once would starve each other on a small machine.
+// Whole runs of a service, browsers, and measurements: two of them concurrently would starve each other on a small machine.
 const ALONE = [
   'test/bench/**/*.test.ts',
   'test/chaos/run.test.ts',
   'test/demo/start.test.ts',
+  'test/examples/browser-manager.test.ts',
+  'test/group/fleet-run.test.ts',
   'test/fleet/run.test.ts',
   'test/inspector/page.test.ts',
   'test/package/pack.test.ts',
@@ -16,7 +18,7 @@ export default defineConfig({
     globalSetup: ['test/servers.setup.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
-    // A machine that does several things at once is slow, and not wrong.
+    // A busy machine is slow, which is no failure.
     expect: { poll: { timeout: 10_000 } },
     pool: 'forks',
     maxWorkers: 2,

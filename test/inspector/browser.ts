@@ -11,7 +11,7 @@ export function findChromium(): string | undefined {
   if (found !== undefined) return found
   const hint = 'Set CENOTE_CHROMIUM, or install Chromium.'
   if (process.env['CI'] === 'true') throw new Error(`there is no Chromium. ${hint}`)
-  console.warn(`\nSKIPPED: the inspector's page in a real browser. ${hint}\n`)
+  console.warn(`\nSKIPPED: the inspector's page, and the example of browsers, in a real browser. ${hint}\n`)
   return undefined
 }
 
