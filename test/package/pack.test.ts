@@ -178,10 +178,10 @@ describe('in a fresh project', () => {
   test('with the peers each sub-path loads', () => expect(importAll('full')).toEqual({}))
 
   test.skipIf(inject('postgresUrl') === '')(
-    'the first three blocks of the README, pasted into files, compile under strict and run',
+    'the first four blocks of the README, pasted into files, compile under strict and run',
     async () => {
       const full = join(folder, 'full')
-      const blocks = (await blocksOf('README.md')).slice(0, 3)
+      const blocks = (await blocksOf('README.md')).slice(0, 4)
       const files = blocks.map((code, index) => {
         writeFileSync(join(full, `readme-${index}.mts`), code)
         return `readme-${index}.mts`
@@ -193,7 +193,7 @@ describe('in a fresh project', () => {
       const printed = files.map((file) =>
         execFileSync(process.execPath, [file], { cwd: full, env, encoding: 'utf8' }).trim(),
       )
-      expect(printed).toEqual(['42', '42', '5'])
+      expect(printed).toEqual(['42', '42', '42 1', '5'])
     },
     60_000,
   )
