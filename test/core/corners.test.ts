@@ -8,7 +8,7 @@ import { invariant } from '../../src/core/runtime/invariant.ts'
 import { Slots } from '../../src/core/connections/slots.ts'
 import { Waiter } from '../../src/core/callers/waiter.ts'
 import { Waiters } from '../../src/core/callers/waiters.ts'
-import { ScriptedManager, type ScriptedConnection, settle } from '../../src/testing/index.ts'
+import { ScriptedManager, type ScriptedConnection, settle, VirtualClock } from '../../src/testing/index.ts'
 import { make } from './exact-pool.ts'
 
 test('promise 11: an isFatal that throws counts as not fatal', async () => {
@@ -322,3 +322,38 @@ test('an idle connection whose hook outlasts tryAcquire is checked before it goe
   hooks.pop()?.()
   expect((await waiting).connection.id).toBe(1)
 })
+
+test.each(['resize', 'close'] as const)(
+  'an added connection whose room a %s takes first keeps its slot until it is closed',
+  async (call) => {
+    const manager = new ScriptedManager()
+    const clock = new VirtualClock()
+    const pool = new Pool(manager, { clock, maxSize: 2, closeTimeoutMs: 1_000 })
+    const lease = await pool.acquire()
+    const other = await manager.connect({ signal: new AbortController().signal, lost() {} })
+    manager.always.close = 'never'
+    let answer: string | undefined
+    let closing: Promise<unknown> | undefined
+    const hasBroken = manager.hasBroken.bind(manager)
+    // Within the transition of the return both calls are queued, and `add` sees room.
+    manager.hasBroken = (connection) => {
+      if (answer === undefined) {
+        answer = 'asked'
+        closing = call === 'resize' ? pool.resize({ maxSize: 1 }) : pool.close()
+        answer = pool.add(other)
+      }
+      return hasBroken(connection)
+    }
+    lease.release()
+    expect(answer).toBe('added')
+    expect(pool.state()).toMatchObject({ opening: 0, statistics: { added: 1 } })
+    expect(pool.state().closing).toBe(2)
+    // The slot is free only when the close has timed out.
+    await clock.advance(1_000)
+    await closing
+    expect(pool.state().closing).toBe(0)
+    const ended = pool.close()
+    await clock.advance(2_000)
+    await ended
+  },
+)

@@ -5,6 +5,8 @@ import type { SimConnection } from './server.ts'
 /** One attempt to connect, as the server has it. */
 export interface Attempt {
   readonly startedAt: number
+  /** Its number among all attempts. */
+  readonly number: number
   /** Attempts that began before a failure fail together: only the first of them counts. */
   readonly round: number
   /** How many had succeeded when it began: where another has since, its failure is old news. */
@@ -34,6 +36,9 @@ export class Attempts {
   readonly #violated: (rule: string) => void
   readonly #mostAtOnce: () => number
   #round = 0
+  #begun = 0
+  /** Attempts up to this number began before the last clear: the end of their connections is no failure. */
+  #cleared = 0
   /** The first failure since the last attempt began, or since one succeeded. */
   #failure: Failure | undefined = undefined
   #suspects: { readonly failure: Failure; readonly at: number }[] = []
@@ -68,7 +73,7 @@ export class Attempts {
     if (failure !== undefined && at - failure.at < this.#minMs - SLACK_MS)
       this.#suspects.push({ failure, at })
     this.#failure = undefined
-    return { startedAt: at, round: this.#round, successes: this.#succeeded, signal }
+    return { number: ++this.#begun, startedAt: at, round: this.#round, successes: this.#succeeded, signal }
   }
 
   /** A connect has succeeded. The pool may learn of it after a failure that came later. */
@@ -118,6 +123,11 @@ export class Attempts {
   /** A caller got a connection, so another may be wanted at once. */
   serves(): void {
     this.#budget++
+  }
+
+  /** clear() was called. */
+  clears(): void {
+    this.#cleared = this.#begun
   }
 
   /** clear(), resize() or pause() was called: connections may be replaced, and what was about to follow may not follow. */
@@ -178,6 +188,7 @@ export class Attempts {
   #counts(attempt: Attempt, failure: Failure, successes: number): void {
     const { connection } = failure
     if (attempt.signal.aborted || attempt.round !== this.#round) return
+    if (connection !== undefined && attempt.number <= this.#cleared) return
     this.#round++
     const isNews = connection !== undefined || attempt.successes === this.#succeeded
     if (isNews && successes === this.#succeeded) this.#failure ??= failure

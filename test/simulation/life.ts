@@ -229,6 +229,7 @@ export class Life {
       case 'clear':
       case 'clearSlowly':
         callers.clears(step.do === 'clear' ? this.#step : -1)
+        attempts.clears()
         attempts.forgives()
         return (pool.clear as (options?: { overMs: number }) => void).call(
           pool,

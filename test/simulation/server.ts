@@ -25,6 +25,8 @@ export interface SimConnection {
   mayBeTaken: boolean
   /** The pool has had it for so long that it knows of it, and has not begun to close it. */
   isKnown: boolean
+  /** Its beforeClose has begun: the pool closes it. */
+  isLeaving: boolean
   /** The step at which its connect began. */
   readonly bornAt: number
   /** hasBroken says so, since this step. */
@@ -157,7 +159,7 @@ export class SimServer {
   hook(name: string): (connection: SimConnection) => Promise<boolean> {
     return (connection) => {
       if (name !== 'beforeClose') this.#mayTouch(connection, name)
-      else connection.isKnown = false
+      else connection.isLeaving = true
       this.#runsHook(name, connection)
       return this.#call(
         'hook',
@@ -223,8 +225,9 @@ export class SimServer {
     if (this.#isUnused(connection)) this.#attempts.refuses(connection.attempt as Attempt, connection)
   }
 
-  #isUnused({ attempt, owner, served, isKnown, closeBeganAt }: SimConnection): boolean {
-    return attempt !== undefined && owner === 'pool' && isKnown && served === 0 && closeBeganAt === undefined
+  #isUnused({ attempt, owner, served, isKnown, isLeaving, closeBeganAt }: SimConnection): boolean {
+    const isOpen = isKnown && !isLeaving && closeBeganAt === undefined
+    return attempt !== undefined && owner === 'pool' && isOpen && served === 0
   }
 
   #isOpened(connection: SimConnection): void {
@@ -246,6 +249,7 @@ export class SimServer {
       served: 0,
       mayBeTaken: false,
       isKnown: false,
+      isLeaving: false,
       bornAt,
       brokenAt: undefined,
       condemnedAt: undefined,
@@ -295,7 +299,8 @@ export class SimServer {
           connection.brokenAt = bornAt
           connection.reportedLost = true
         } else this.#endanger(connection)
-        if (attempt !== undefined) this.#attempts.succeeds()
+        // Also that of an attempt that was not watched: it may be the pool's.
+        if (!isDedicated) this.#attempts.succeeds()
         if (!this.#isPrepared) this.#isOpened(connection)
         return connection
       },

@@ -82,9 +82,10 @@ export class Connector<C> {
     const slot = slots.reserve(ADDED, this.#clock.now())
     slots.hold(slot, connection)
     turns.run(() => {
-      if (slot.state !== SlotState.opening) return this.closeStray(connection)
       this.#fill(slot, connection, true)
-      if (options.afterConnect === undefined || hasEnded(slot)) return
+      if (hasEnded(slot)) return
+      if (this.#context.closed) return this.#closer.close(slot, 'poolClosed')
+      if (options.afterConnect === undefined) return
       slots.prepare(slot)
       turns.later(() => void this.#prepareAdopted(slot))
     })
@@ -93,7 +94,8 @@ export class Connector<C> {
   /** Gives up attempts, the youngest first, until at most `count` are left. A connection that arrives later is closed. */
   abandon(count: number): void {
     const { slots } = this.#context
-    const attempts = slots.in(SlotState.opening)
+    // An adopted connection is not given up: its slot stays taken until it is closed.
+    const attempts = slots.in(SlotState.opening).filter(({ round }) => round !== ADDED)
     const given = attempts.slice(Math.min(count, attempts.length))
     // All aborts run before another pool of the group uses the slots.
     for (const slot of given)
