@@ -106,7 +106,7 @@ export const GROUP_MUTANTS: readonly Mutant[] = [
     name: 'G10: an old load that comes late is used',
     seenIn,
     file: 'group/member.ts',
-    from: '    // Whatever an old load brings is not used.\n    if (this.#load !== load) return\n',
+    from: '    // The result of an old load is not used.\n    if (this.#load !== load) return\n',
     to: '',
   },
   {
