@@ -13,7 +13,7 @@ import type { Factory, GenericPoolOptions } from './generic-pool/options.ts'
 
 export type { Factory, GenericPoolOptions, GenericPoolOptions as Options } from './generic-pool/options.ts'
 
-// generic-pool knows no limit; without one, creates that hang would use up the pool for good.
+// generic-pool has no limit; without one, creates that hang would use up the pool for good.
 const CREATE_TIMEOUT_MS = 60_000
 
 /** An acquire took longer than acquireTimeoutMillis. */
@@ -48,10 +48,10 @@ export function createPool<R>(factory: Factory<R>, options?: GenericPoolOptions)
 }
 
 /**
- * The pool of generic-pool 3 over a pool of cenote. The same factory, options, methods, counters and events, without its
- * faults: a create that always fails is retried with backoff, and only while a caller waits; a check that rejects, or a call
- * that throws or hangs, costs no capacity; `use` always releases; `clear` of a pool in use never hands out a destroyed
- * resource.
+ * The pool of generic-pool 3 over a pool of cenote. It has the same factory, options, methods, counters and events, without
+ * the faults of the original. A create that always fails is retried with backoff, and only while a caller waits. A check that
+ * rejects, or a call that throws or hangs, costs no capacity. `use` always releases, and `clear` of a pool in use never hands
+ * out a destroyed resource.
  */
 export class GenericPool<R> extends EventEmitter {
   /** The pool underneath, for its state and telemetry. */

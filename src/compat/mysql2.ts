@@ -16,10 +16,10 @@ export type Pool = DriverPool &
   }
 
 /**
- * createPool of mysql2 over a pool of cenote: the same options, methods with callbacks, `promise()`, events and connections,
- * without its faults: callers are served in order and in their own async context, an open transaction never reaches the
- * next caller, a dead connection neither, `idleTimeout` works at every `maxIdle`, and a caller's wait has a limit
- * (`acquireTimeout`). Throws TypeError for a wrong option.
+ * createPool of mysql2 over a pool of cenote. It has the same options, methods with callbacks, `promise()`, events and
+ * connections, without the faults of the original. Callers are served in order and in their own async context. An open
+ * transaction or a dead connection never reaches the next caller. `idleTimeout` works at every `maxIdle`, and a caller's wait
+ * has a limit (`acquireTimeout`). Throws TypeError for a wrong option.
  *
  * @example
  * ```ts

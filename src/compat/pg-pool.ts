@@ -32,10 +32,10 @@ export type * from './pg-pool/types.ts'
 type Callback<T extends unknown[] = []> = (error: Error | undefined, ...rest: Partial<T>) => unknown
 
 /**
- * The class `Pool` of pg-pool 3, which is `pg.Pool`, over a pool of cenote: the same options, methods in promise and callback
- * form, counters, events and clients, without its faults: waiters are rejected when the pool is ended, callbacks run in their
- * caller's async context, a client that is dead or in a transaction never reaches the next caller, and an error of an idle
- * client without a listener does not end the process.
+ * The class `Pool` of pg-pool 3, which is `pg.Pool`, over a pool of cenote. It has the same options, methods in promise and
+ * callback form, counters, events and clients, without the faults of the original. Waiters are rejected when the pool is
+ * ended. Callbacks run in their caller's async context. A client that is dead or in a transaction never reaches the next
+ * caller. An error of an idle client without a listener does not end the process.
  *
  * @example
  * ```ts

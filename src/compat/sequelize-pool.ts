@@ -48,8 +48,8 @@ export class AggregateError extends Error {
 
 /**
  * The class `Pool` of sequelize-pool 8 over a pool of cenote, for Sequelize's connection manager. It has the same options,
- * methods and counters, without the original's faults: a create that hangs frees its slot, a caller that waits while the pool
- * is drained is served or rejected, an idle pool does not keep a process alive.
+ * methods and counters, without the faults of the original. A create that hangs frees its slot. A caller that waits while the
+ * pool is drained is served or rejected. An idle pool does not keep a process alive.
  *
  * @example
  * ```ts

@@ -44,9 +44,9 @@ type Emit = (event: string, ...args: unknown[]) => void
 
 /**
  * The class `Pool` of tarn 3 over a pool of cenote: for Kysely's `tarn.Pool`, Knex's `connectionPool`, and programs that
- * use tarn itself. The same options, methods, counters and events, without its faults: waiters and later callers are
- * rejected immediately when the pool is destroyed; a failed create is the `cause` of a timeout; an idle pool does not
- * keep a process alive.
+ * use tarn itself. It has the same options, methods, counters and events, without the faults of the original. Waiters and
+ * later callers are rejected immediately when the pool is destroyed. A failed create is the `cause` of a timeout. An idle
+ * pool does not keep a process alive.
  *
  * @example
  * ```ts
@@ -60,7 +60,7 @@ type Emit = (event: string, ...args: unknown[]) => void
  * ```
  */
 export class Pool<R> {
-  /** The pool underneath, for its state and telemetry. What idle reaping closes counts as `lost` there. */
+  /** The pool underneath, for its state and telemetry. Resources closed by idle reaping count as `lost` there. */
   readonly core: CorePool<Box<R>>
   readonly min: number
   readonly max: number

@@ -128,7 +128,7 @@ export class Pool<C> implements AsyncDisposable {
 
   /**
    * Calls `fn` with a connection, and releases the connection whatever happens. `timeoutMs` bounds the wait for a
-   * connection, never the work. What `fn` throws passes through untouched. When `signal` aborts while `fn` runs, the
+   * connection, never the work. An error of `fn` passes through untouched. When `signal` aborts while `fn` runs, the
    * manager cancels the statement, and `run` rejects with the signal's reason. With `retries`, `fn` runs again if its
    * connection broke, on a new or checked one: only for work that may run twice.
    */

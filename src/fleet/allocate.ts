@@ -21,10 +21,11 @@ interface Range {
 }
 
 /**
- * Divides a budget of connections: weighted max-min over demand. Each member has its floor; beyond that no member gets more
- * than it could use while another is short, and those that are short are equal in share / weight. What no member could use stays
- * where it is, as far as it can, and the rest is spread by weight: the whole budget is always given out, and a demand
- * that trembles moves nothing. Pure; the same for the same members in any order. Throws RangeError when the floors alone are more than the budget.
+ * Divides a budget of connections: weighted max-min over demand. Each member has its floor. Beyond it no member gets more
+ * than it could use while another is short, and short members are equal in share / weight. Unused connections stay where they
+ * are as far as possible, and the rest is spread by weight: the whole budget is always given out, and small changes of demand
+ * move nothing. The result does not depend on the order of the members. Throws RangeError when the floors alone exceed the
+ * budget.
  *
  * @example
  * ```ts

@@ -14,7 +14,7 @@ type Send<T, R> = (key: string, items: readonly T[]) => Promise<readonly R[]>
 
 const known = new WeakMap<object, Map<string, Batches<never, never>>>()
 
-/** Sends what waits for its turn in one call for each key. What is aborted before its turn is not sent. */
+/** Sends what waits for its turn in one call for each key. A call that is aborted before its turn is not sent. */
 export class Batches<T, R> {
   readonly #waiting = new Map<string, Set<Entry<T, R>>>()
   readonly #send: Send<T, R>

@@ -5,9 +5,10 @@ import { type FleetPool, joined, Membership } from './membership.ts'
 import { type FleetOptions, resolveFleetOptions } from './options.ts'
 
 /**
- * Makes a pool, or a group of `cenote/group`, a member of a fleet, whose members share one budget of connections. From now on the fleet decides `maxSize`, or the `total` of a group: capacity
- * goes where the demand is. Resolves once the member has its floor. Rejects with PoolOptionsError for a wrong option and with FleetError
- * when the fleet cannot take it; then its pool is left with `maxSize` at its floor. Use the pool only after that: what it opens before is not counted.
+ * Makes a pool, or a group of `cenote/group`, a member of a fleet, whose members share one budget of connections. From now on
+ * the fleet decides `maxSize`, or the `total` of a group: capacity goes where the demand is. Resolves once the member has its
+ * floor. Rejects with PoolOptionsError for a wrong option, and with FleetError when the fleet cannot take it; then `maxSize`
+ * stays at its floor. Use the pool only after that: connections that it opens before are not counted.
  *
  * @example
  * ```ts

@@ -21,7 +21,7 @@ export interface FleetOptions {
    * The same for all of a fleet is best. Default: 5,000.
    */
   readonly leaseMs?: number | undefined
-  /** Receives the error of each failed beat. What it throws is ignored. Default: none. */
+  /** Receives the error of each failed beat. An error that it throws is ignored. Default: none. */
   readonly onError?: ((error: unknown) => void) | undefined
 }
 

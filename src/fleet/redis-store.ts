@@ -22,10 +22,10 @@ const SCRIPT = BEAT.replace('KEPT', String(KEPT_LEASES))
   .replace('TTL', String(KEPT_MS))
 
 /**
- * The roster in Redis or Valkey: a hash for each fleet (`cenote:fleet:{name}`, one slot of a cluster), one script a beat. Redis may lose
- * data at a flush, a restart or a failover. Therefore nothing is given out for one lease when the roster is missing, when the server has
- * another `run_id` (needs the right to call INFO), or when no member reported for half a lease; in that lease the members report what they
- * have. The first member of a new fleet waits for it once.
+ * The roster in Redis or Valkey: a hash for each fleet (`cenote:fleet:{name}`, one slot of a cluster), one script per beat.
+ * Redis may lose data at a flush, a restart or a failover. Therefore nothing is given out for one lease in three cases: the
+ * roster is missing, the server has another `run_id` (needs the right to call INFO), or no member reported for half a lease.
+ * In that lease the members report what they have. The first member of a new fleet waits for it once.
  *
  * @example
  * ```ts

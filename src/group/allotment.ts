@@ -83,7 +83,7 @@ export class Allotment<C> {
 
   give(member: Tenant<C>, hasClosed: boolean): void {
     this.taken--
-    // The key has had its turn: it wants its next place from now on, behind keys that wait for their first.
+    // The key has had its turn: it queues for its next place from now on, behind keys that wait for their first.
     this.wanting.remove(member)
     if (hasClosed) this.coming--
     this.#wake(member)

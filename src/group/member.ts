@@ -38,7 +38,7 @@ export class Member<C> implements Places, Tenant<C> {
   readonly key: string
   readonly engine: PoolEngine<C>
   readonly resting: Resting<C> = new Resting<C>(this)
-  // Its rank among the keys that want a place.
+  // Its rank among the keys that need a place.
   heapIndex = -1
   since = 0
   lacking = 0

@@ -241,7 +241,7 @@ export class Roster<C> {
     }
   }
 
-  /** The keys, those that want a place first, in their order. It costs time that grows with their number. */
+  /** Returns the keys, keys that need a place first, in their order. It costs time that grows with their number. */
   look(): KeyInsight[] {
     const wanting = [...this.#members.values()].filter(({ lacking }) => lacking > 0)
     wanting.sort((a, b) => a.held - b.held || a.since - b.since)

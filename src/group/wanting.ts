@@ -10,11 +10,11 @@ export interface Allowances {
   readonly failing: number
 }
 
-/** The part of a key that wants a place. */
+/** The part of a key that needs a place. */
 export interface Wanter extends HeapItem {
   /** Orders the keys by how long they have wanted a place. */
   since: number
-  /** Attempts that lack a place; 0 while it wants none. */
+  /** Attempts that lack a place; 0 while it needs none. */
   lacking: number
   /** Places that it holds. */
   held: number
@@ -23,7 +23,7 @@ export interface Wanter extends HeapItem {
 }
 
 /**
- * The keys that want a place, ordered by the places that they hold, then by how long they have wanted one. A queue for each
+ * The keys that need a place, ordered by the places that they hold, then by the time for which they have needed one. A queue for each
  * class and number of places held: whatever number of keys waits, the first is found without a search.
  */
 export class Wanting<W extends Wanter> {
@@ -51,7 +51,7 @@ export class Wanting<W extends Wanter> {
     ;(queues[held] as Heap<W>).add(wanter)
   }
 
-  /** Does nothing for a key that wants no place. */
+  /** Does nothing for a key that needs no place. */
   remove(wanter: W): void {
     if (wanter.lacking === 0) return
     const queues = this.#queues[wanter.class] as Heap<W>[]
@@ -87,11 +87,11 @@ export class Wanting<W extends Wanter> {
     return usable(this.#lacking, allowances)
   }
 
-  /** Whether keys that hold fewer than `below` places would still want one if they had been given `count` more. */
+  /** Whether keys with fewer than `below` places would still need one after `count` more were given. */
   exceeds(count: number, below: number, allowances: Allowances): boolean {
     if (this.size === 0) return false
     if (below === Infinity) return this.usable(allowances) > count
-    // Each such key wants at least one.
+    // Each such key needs at least one.
     const keys = this.#queues.map((queues) => numberOf(queues, below))
     if (usable(keys, allowances) > count) return true
     // Few keys are left: at most `count`, or as many as the allowance lets through.

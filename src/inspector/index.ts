@@ -18,9 +18,9 @@ export interface Inspector extends AsyncDisposable {
 }
 
 /**
- * Serves a page that shows pools and groups live: `const inspector = await inspect()`, then open `inspector.url`. It only shows, asks for nothing from
- * elsewhere, remembers the last five minutes in bounded memory (four times a second while a page is open, every ten seconds otherwise),
- * and does not keep the process alive.
+ * Serves a page that shows pools and groups live: `const inspector = await inspect()`, then open `inspector.url`. It changes
+ * nothing, loads nothing from other sites, and does not keep the process alive. It remembers the last five minutes in bounded
+ * memory: four frames a second while a page is open, one every ten seconds otherwise.
  * Rejects with TypeError for a wrong option, or with the error of the port.
  *
  * @example

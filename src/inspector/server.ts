@@ -21,7 +21,7 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Cache-Control': 'no-store',
 }
 
-/** Serves the page and its stream; knows nothing of pools. */
+/** Serves the page and its stream; has no access to pools. */
 export class PageServer {
   readonly #door: Door
   readonly #assets: ReadonlyMap<string, Asset>

@@ -42,7 +42,7 @@ export class SeatUse<C, T> implements Seat, Occupant, Abortable {
   #ended: (() => void) | undefined = undefined
   #unanswered = 0
   #hasSent = false
-  // Whether statements are refused.
+  // True once statements are rejected.
   #isClosed = false
   #hasEnded = false
 

@@ -27,7 +27,7 @@ const prototypes = new WeakMap<Mysql2Module, object>()
 export class Mysql2Pool extends EventEmitter {
   /** The options with their defaults. A new `connectionLimit` resizes the pool. */
   readonly config: PoolConfig
-  /** The pool underneath, for its state and telemetry. What `maxIdle` closes counts as `lost` there. */
+  /** The pool underneath, for its state and telemetry. Connections closed by `maxIdle` count as `lost` there. */
   readonly core: CorePool<DriverConnection>
   readonly #driver: Mysql2Module
   readonly #connections: Connections

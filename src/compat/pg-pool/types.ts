@@ -1,5 +1,5 @@
-// The types of `pg` that a user of its pool imports. Where they are installed they are the driver's own, so that a client
-// fits everything that is written for `pg`; otherwise they are the part of them that most programs use.
+// The types of `pg` that a user of its pool imports. If `@types/pg` is installed they are the driver's own, so that a client
+// fits everything that is written for `pg`. Otherwise they are the part of them that most programs use.
 import type { EventEmitter } from 'node:events'
 
 import type { HasDriverTypes } from '../../managers/pg/installed.ts'

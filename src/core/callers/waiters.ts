@@ -180,7 +180,7 @@ function isBefore<C>(plain: Waiter<C>, other: Waiter<C>): boolean {
   return comesBefore(plain.plainBefore, other)
 }
 
-// Whether a plain caller, given the number of arrivals before it, is served before a caller with options.
+// Returns whether a plain caller, given the number of arrivals before it, is served before a caller with options.
 function comesBefore<C>(plainBefore: number, other: Waiter<C>): boolean {
   if (other.priority !== 0) return other.priority > 0
   return !other.isRetry && plainBefore < other.plainBefore

@@ -188,7 +188,7 @@ export class Connector<C> {
     this.#failed(slot, error, isFatal || !options.retryConnect)
   }
 
-  // Whether a reserved attempt still begins: user code may have closed the pool, or another connection may have failed.
+  // Returns whether a reserved attempt still begins: user code may have closed the pool, or another connection may have failed.
   #mayBegin(slot: Slot<C>): boolean {
     if (slot.state !== SlotState.opening || slot.round === this.schedule.round)
       return slot.state === SlotState.opening
@@ -309,8 +309,8 @@ export class Connector<C> {
     traceEnd(tracing.open, trace)
   }
 
-  // Without a limit set by the user, a burst of short requests must not open as many connections as it has callers: the
-  // open connections serve it while others are still opening.
+  // Without a limit set by the user, a burst of short requests must not open a connection per caller. The open
+  // connections serve it while others are still opening.
   get #burst(): number {
     const { maxConnecting } = this.#context.options
     return maxConnecting < Infinity ? maxConnecting : Math.max(LEAST_BURST, this.#context.slots.open)

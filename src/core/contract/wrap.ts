@@ -9,7 +9,7 @@ export type Around<F extends (...given: never[]) => unknown> = (
 
 /**
  * The functions that {@link wrap} puts around a manager. Each function decides whether, with what and how often `next` is called, and what
- * its outcome becomes. What a function throws counts as the failure of that call.
+ * its outcome becomes. An error of a function counts as the failure of that call.
  */
 export interface ManagerLayer<C> {
   readonly connect?: Around<ConnectionManager<C>['connect']> | undefined

@@ -13,7 +13,7 @@ export interface PoolHistory {
   old: number
 }
 
-/** All that the page knows: what the inspector sent, the oldest dropped. */
+/** The page's memory of all pools: the messages of the inspector, without the oldest. */
 export class Memory {
   readonly pools = new Map<number, PoolHistory>()
   #keepMs = 0

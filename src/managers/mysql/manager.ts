@@ -308,7 +308,7 @@ export class MysqlManager<C extends object> implements ConnectionManager<C> {
   }
 }
 
-// Whether the session, as far as the server reports it, is as it was when the pool got it.
+// Returns whether the session is as it was when the pool got it, as far as the server reports it.
 function isUnchanged(held: Held): boolean {
   const { status, database } = held.session
   if (status === undefined || (status & IN_TRANSACTION) !== 0) return false

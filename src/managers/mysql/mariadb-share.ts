@@ -82,7 +82,7 @@ async function send(
     if (allowed !== undefined) throw new ShareRefusedError(sql, allowed, seat.share)
   }
   if (dirty.has(connection)) throw behind(seat)
-  // Whether the last answer of this statement came before anything was left open.
+  // Returns whether the last answer of this statement came before anything was left open.
   let isDelivered = false
   let change: string | undefined
   const ended = (error: unknown): void => {

@@ -20,9 +20,9 @@ export function openSocket({ host, port, socketPath }: ServerAddress): Socket {
 }
 
 /**
- * Destroys a connecting socket, and calls `refused` with a clear error, when the other end is not a MySQL or MariaDB server:
- * it begins with something else or answers as PostgreSQL does (code 'NOT_MYSQL'), or has not greeted after 6 s (code
- * 'NO_GREETING', which a retry may fix).
+ * Destroys a connecting socket, and calls `refused` with a clear error, when the other end is not a MySQL or MariaDB server.
+ * Code 'NOT_MYSQL': it begins with something else, or answers as PostgreSQL does. Code 'NO_GREETING': it has not greeted after
+ * 6 s, which a retry may fix.
  */
 export function watchGreeting(socket: Stream, refused: (error: Error) => void): void {
   let timer: NodeJS.Timeout | undefined

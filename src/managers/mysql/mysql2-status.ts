@@ -60,7 +60,7 @@ export function watchStatus(core: WatchedCore, report: (ending: Ending) => void)
   return true
 }
 
-// Whether the next packet may be an OK packet: in other states a row may begin with the same byte.
+// True while the next packet may be an OK packet: in other states a row may begin with the same byte.
 function isAwaitingOk(command: CommandStates | null | undefined): boolean {
   const state = command?.next
   if (state === undefined || state === null) return false

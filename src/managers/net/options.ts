@@ -35,9 +35,9 @@ export interface NetManagerOptions {
    * Whether the protocol is at a point where another caller can continue. Called at each return; false closes the socket.
    * Default: always true. Work that fails after a write without an answer closes the socket in any case.
    *
-   * The manager sees bytes, not answers. It cannot detect an answer that is still under way when the holder gives up the
-   * wait without an error (it catches the AbortError, or releases a lease without `release(error)`), when it has read only
-   * a part of the answer, or when it sent several requests and read fewer answers. The next caller would read the rest as
+   * The manager sees bytes, not answers. It cannot detect an answer that is still under way in three cases: the holder gives
+   * up the wait without an error (it catches the AbortError, or releases a lease without `release(error)`); it has read only
+   * a part of the answer; it sent several requests and read fewer answers. The next caller would read the rest as
    * the answer to its own request. Count requests and answers here if holders can do any of these.
    */
   readonly isReusable?: ((socket: Socket) => boolean) | undefined

@@ -19,7 +19,7 @@ const LIMIT_MS = 4_000
  * has no server connection for the client), the client's own connection is destroyed, and the work rejects with the reason.
  *
  * The queries that the work has issued at the abort are cancelled, later ones are not: call `signal.throwIfAborted()` between
- * two queries. What the work makes of the rejection passes through, and so does a result that arrives in spite of the abort.
+ * two queries. The work's own outcome after the rejection passes through, and so does a result that arrives in spite of the abort.
  *
  * @example
  * ```ts

@@ -70,7 +70,7 @@ export class RedisSession {
     else if (name === 'WATCH') this.#isWatching = true
     // Inside a transaction UNWATCH is only queued, and a discarded transaction never runs it.
     else if (name === 'UNWATCH') this.#isWatching = this.#isWatching && this.#inTransaction
-    // Whether the command succeeded is not known: every SELECT is undone.
+    // The outcome of the command is unknown: every SELECT is undone.
     else if (name === 'SELECT') this.#selected = String(argument)
     else if (LASTING.has(name) || (name === 'CLIENT' && LASTING_CLIENT.has(String(argument).toUpperCase())))
       this.#isAltered = true
