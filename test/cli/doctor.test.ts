@@ -153,16 +153,22 @@ test.skipIf(inject('postgresUrl') === '')(
   'doctor reports a pooler that loses what is sent before the first answer',
   async () => {
     const { hostname, port } = new URL(inject('postgresUrl'))
-    // The part of a packet after its first Sync is dropped.
+    // From a Sync until the answer to it, all that arrives is dropped.
     const server = createServer((socket) => {
       const upstream = createConnection(Number(port), hostname)
-      let isStarted = false
+      let [isStarted, isBusy] = [false, false]
       socket.on('data', (packet) => {
-        const end = isStarted ? endOfSync(packet) : packet.length
+        const end = isStarted ? endOfSync(packet) : undefined
         isStarted = true
-        upstream.write(packet.subarray(0, end))
+        if (isBusy) return
+        isBusy = end !== undefined
+        upstream.write(packet.subarray(0, end ?? packet.length))
       })
-      upstream.pipe(socket)
+      upstream.on('data', (answer) => {
+        isBusy = false
+        socket.write(answer)
+      })
+      upstream.on('end', () => socket.end())
       for (const each of [socket, upstream]) each.on('error', () => upstream.destroy())
       socket.on('close', () => upstream.destroy())
     })
@@ -180,14 +186,14 @@ test.skipIf(inject('postgresUrl') === '')(
   },
 )
 
-// Where the first Sync of a packet of whole messages ends: a letter, and a length that counts itself.
-function endOfSync(packet: Buffer): number {
+// Returns where the first Sync of a packet of whole messages ends: a letter, and a length that counts itself.
+function endOfSync(packet: Buffer): number | undefined {
   for (let at = 0; at + 5 <= packet.length;) {
     const next = at + 1 + packet.readInt32BE(at + 1)
     if (packet[at] === 'S'.charCodeAt(0)) return next
     at = next
   }
-  return packet.length
+  return undefined
 }
 
 test.skipIf(inject('mariadbUrl') === '')('doctor reads the settings of a real MariaDB', async () => {

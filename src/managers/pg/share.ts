@@ -134,9 +134,12 @@ export function pgShare<C extends PgClient>(): ShareableConnection<C, PgSharedVi
     probe: async (client) => {
       // A pooler that cannot pipeline forwards the first, and loses the answers of the others or never sends them.
       const text = 'select $1::text as n, pg_backend_pid()::text as pid'
-      const answers = await Promise.all(
-        ['1', '2', '3'].map((n) => client.query<{ n: string; pid: string }>(text, [n])),
-      )
+      const stream = streamOf(client)
+      // In one write: apart, each could be answered before the next is sent.
+      stream?.cork?.()
+      const sent = ['1', '2', '3'].map((n) => client.query<{ n: string; pid: string }>(text, [n]))
+      stream?.uncork?.()
+      const answers = await Promise.all(sent)
       // A pooler sends its clients a process id of its own.
       isPooled = answers.some(({ rows }) => rows[0]?.pid !== String(client.processID))
       return answers.every(({ rows }, index) => rows[0]?.n === String(index + 1))
