@@ -1,5 +1,5 @@
 import type { Browser } from 'playwright-core'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 
 import { BrowserManager } from '../../examples/browser-manager.ts'
 import { Pool } from '../../src/index.ts'
@@ -30,17 +30,18 @@ describe.skipIf(executablePath === undefined)('browsers', () => {
     },
   })
 
-  test('a crashed browser is lost immediately, and the next caller gets another one', async () => {
+  test('an idle browser that crashes is reported lost, and the next caller gets another one', async () => {
     await using pool = new Pool(make(), { maxSize: 1, minIdle: 0 })
     await pool.run(async (browser) => {
       expect(await (await browser.newPage()).evaluate('1 + 1')).toBe(2)
     })
-    const gone = Promise.withResolvers<void>()
-    using lease = await pool.acquire()
-    lease.connection.once('disconnected', () => gone.resolve())
-    await crash(lease.connection)
-    await gone.promise
+    const lease = await pool.acquire()
+    const { connection } = lease
     lease.release()
+    await vi.waitUntil(() => pool.state().idle === 1)
+    await crash(connection)
+    // Without an acquire or a check.
+    await vi.waitUntil(() => pool.state().statistics.closed.lost === 1, { timeout: 10_000 })
     expect(await pool.run((browser) => browser.contexts().length)).toBe(0)
     expect(pool.state().statistics).toMatchObject({ connects: { opened: 2 } })
   })
