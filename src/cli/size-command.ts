@@ -52,9 +52,9 @@ const ROUNDS = 3
 const BY_SIZE = 0.7
 const MEASURED = 0.75
 const STATEMENT_MS = 10_000
-// A statement below this time is timed so often before the load.
-const LIGHT_MS = 50
-const LIGHT_RUNS = 21
+// Total time for timing the statements again, after their first run, and how often each is timed at most.
+const TIMING_MS = 2_000
+const TIMED_RUNS = 21
 // Round trips of a statement with the start and the end of its transaction.
 const ROUND_TRIPS = 3
 // Limit of the connect and the trial of each statement, before any load.
@@ -229,10 +229,11 @@ async function tryEach(
     })
     return performance.now() - startedAt
   }
-  // The first run fills the caches of the server.
+  // The first run fills the caches of the server. A slow statement is not run again.
   const median = async (statement: string, firstMs: number): Promise<number> => {
+    const runs = Math.min(TIMED_RUNS, Math.floor(TIMING_MS / (statements.length + 1) / firstMs))
     const times: number[] = []
-    for (let run = 0; run < (firstMs < LIGHT_MS ? LIGHT_RUNS : 1); run++) times.push(await timed(statement))
+    for (let run = 0; run < runs; run++) times.push(await timed(statement))
     return times.sort((a, b) => a - b)[Math.floor(times.length / 2)] ?? firstMs
   }
   try {

@@ -158,7 +158,10 @@ test.skipIf(postgresUrl === '')(
     const escaped = await size(postgresUrl, '--sql', 'select 1; create table cenote_size_wrote (a int)')
     expect(escaped.stderr).toContain('cannot insert multiple commands into a prepared statement')
     const startedAt = performance.now()
+    const slowAt = performance.now()
     const slow = await size(postgresUrl, '--seconds', '5', '--callers', '4', '--sql', 'select pg_sleep(2)')
+    // It ran once.
+    expect(performance.now() - slowAt).toBeLessThan(4_000)
     expect(slow.stderr).toMatch(/--seconds must be at least \d+ for a statement that takes 2\d\d\d ms/)
     expect(performance.now() - startedAt).toBeLessThan(8_000)
     const client = new pg.Client({ connectionString: postgresUrl })
