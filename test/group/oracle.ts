@@ -90,7 +90,7 @@ export class Oracle {
     this.#expected = way === 'release' && connection.isOpen ? this.#isClaimed(key, connection) : undefined
     if (way === 'release' || way === 'breaks') connection.served++
     // A connection that serves after the failure ends the backoff within the call.
-    if (way === 'release' && connection.openedAt > model.failedAt) model.backoffSince = -Infinity
+    if (way === 'release' && connection.openedAt > model.failedAt) this.#servers.recovered(model)
   }
 
   afterReturn(key: string, connection: Connection, way: Way): void {
@@ -113,7 +113,7 @@ export class Oracle {
       model.isLoaded = false
       model.isKnown = false
       model.failedAt = -Infinity
-      model.backoffSince = -Infinity
+      this.#servers.recovered(model)
       model.isFailing = false
       model.isSuspect = true
     }

@@ -1,4 +1,5 @@
 import type { ConnectionManager } from '../../src/index.ts'
+import { afterMicrotasks } from '../simulation/microtasks.ts'
 import type { SimClock } from '../simulation/sim-clock.ts'
 import type { Plan } from './plan.ts'
 
@@ -8,6 +9,8 @@ type Factory = (
 ) => ConnectionManager<Connection> | Promise<ConnectionManager<Connection>>
 
 export const CONNECT_TIMEOUT_MS = 60
+// Microtasks after which the pool has processed the end of an attempt.
+const KNOWN_DELAY = 24
 export const CLOSE_TIMEOUT_MS = 40
 export const BACKOFF: { readonly minMs: number; readonly maxMs: number } = { minMs: 10, maxMs: 100 }
 
@@ -43,6 +46,8 @@ export interface KeyModel {
   failedAt: number
   /** The same, until a later connection served. */
   backoffSince: number
+  /** Number of failures, and of what ended a backoff. */
+  failures: number
   attempts: Set<AbortSignal>
   live: number
 }
@@ -83,6 +88,7 @@ export class Servers {
         isSuspect: false,
         failedAt: -Infinity,
         backoffSince: -Infinity,
+        failures: 0,
         attempts: new Set(),
         live: 0,
       }
@@ -96,7 +102,22 @@ export class Servers {
     model.isKnown = false
     model.isSuspect = true
     model.failedAt = this.#clock.now()
-    model.backoffSince = this.#clock.now()
+    this.#backsOff(model)
+  }
+
+  /** The backoff is over. */
+  recovered(model: KeyModel): void {
+    model.failures++
+    model.backoffSince = -Infinity
+  }
+
+  // The pool processes a failure some microtasks after the server sees its signal abort: an attempt may begin in between.
+  #backsOff(model: KeyModel): void {
+    const at = this.#clock.now()
+    const failure = ++model.failures
+    afterMicrotasks(KNOWN_DELAY, () => {
+      if (failure === model.failures) model.backoffSince = at
+    })
   }
 
   /** The group's factory. */
@@ -117,8 +138,7 @@ export class Servers {
           model.isSuspect = true
           this.onLoadFailed(key)
           model.failedAt = this.#clock.now()
-          model.backoffSince = this.#clock.now()
-          model.backoffSince = this.#clock.now()
+          this.#backsOff(model)
         }
         throw new Error('the load failed')
       }
